@@ -1,0 +1,155 @@
+package state
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// sep ends each part of an index key, so that a part is never the prefix of
+// another one's. Ids and names hold no NUL.
+const sep = "\x00"
+
+// anyTable is a table of entities of one kind, whatever the kind.
+type anyTable interface {
+	get(key string) vpc.Entity // nil if absent
+	put(e vpc.Entity) anyTable
+	del(key string) anyTable
+	all() iter.Seq[vpc.Entity]
+	check() error
+}
+
+// indexer lists the keys under which an entity stands in an index; each key is
+// made by key. None: the entity is not in the index.
+type indexer[E vpc.Entity] func(e E) []string
+
+// key joins the parts of an index key.
+func key(parts ...string) string { return strings.Join(parts, sep) + sep }
+
+// table holds the entities of one kind by key, and by each index. It is
+// persistent: put and del make a new table that shares what did not change.
+type table[E vpc.Entity] struct {
+	indexers []indexer[E]
+	order    func(e E) string // within an index key; default: the entity's key
+	rows     *iradix.Tree[E]
+	indexes  []*iradix.Tree[E]
+}
+
+func newTable[E vpc.Entity](order func(e E) string, indexers ...indexer[E]) *table[E] {
+	t := &table[E]{indexers: indexers, order: order, rows: iradix.New[E]()}
+	for range indexers {
+		t.indexes = append(t.indexes, iradix.New[E]())
+	}
+	return t
+}
+
+func (t *table[E]) indexKey(k string, e E) []byte {
+	if t.order == nil {
+		return []byte(k + e.Key())
+	}
+	return []byte(k + t.order(e))
+}
+
+func (t *table[E]) get(k string) vpc.Entity {
+	if e, ok := t.rows.Get([]byte(k)); ok {
+		return e
+	}
+	return nil
+}
+
+func (t *table[E]) put(entity vpc.Entity) anyTable {
+	e := entity.(E)
+	out := t.without(e.Key())
+	out.rows, _, _ = out.rows.Insert([]byte(e.Key()), e)
+	for i, keys := range t.indexers {
+		for _, k := range keys(e) {
+			out.indexes[i], _, _ = out.indexes[i].Insert(t.indexKey(k, e), e)
+		}
+	}
+	return out
+}
+
+func (t *table[E]) del(k string) anyTable {
+	out := t.without(k)
+	out.rows, _, _ = out.rows.Delete([]byte(k))
+	return out
+}
+
+// without is a copy of t whose indexes do not hold the entity under k; its row stays.
+func (t *table[E]) without(k string) *table[E] {
+	out := *t
+	out.indexes = append([]*iradix.Tree[E](nil), t.indexes...)
+	old, ok := t.rows.Get([]byte(k))
+	if !ok {
+		return &out
+	}
+	for i, keys := range t.indexers {
+		for _, k := range keys(old) {
+			out.indexes[i], _, _ = out.indexes[i].Delete(t.indexKey(k, old))
+		}
+	}
+	return &out
+}
+
+func (t *table[E]) all() iter.Seq[vpc.Entity] {
+	return func(yield func(vpc.Entity) bool) {
+		for e := range t.each() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// each walks all entities in the order of their keys.
+func (t *table[E]) each() iter.Seq[E] { return walk(t.rows, "") }
+
+// by walks the entities that index holds under the parts.
+func (t *table[E]) by(index int, parts ...string) iter.Seq[E] {
+	return walk(t.indexes[index], key(parts...))
+}
+
+func walk[E any](tree *iradix.Tree[E], prefix string) iter.Seq[E] {
+	return func(yield func(E) bool) {
+		it := tree.Root().Iterator()
+		it.SeekPrefix([]byte(prefix))
+		for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// first is the first of a walk, or the zero value.
+func first[E any](seq iter.Seq[E]) (e E) {
+	for e = range seq {
+		return e
+	}
+	return e
+}
+
+// check says whether every index holds exactly what its indexer asks for. It
+// costs a scan, and catches an entity that was changed after it was put: its
+// index keys are then no longer where they were.
+func (t *table[E]) check() error {
+	for i, keys := range t.indexers {
+		want := 0
+		for e := range t.each() {
+			for _, k := range keys(e) {
+				want++
+				if got, ok := t.indexes[i].Get(t.indexKey(k, e)); !ok || any(got) != any(e) {
+					return fmt.Errorf("index %d does not hold %s under %q", i, e.Key(), k)
+				}
+			}
+		}
+		if got := t.indexes[i].Len(); got != want {
+			return fmt.Errorf("index %d holds %d entries, its rows ask for %d", i, got, want)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package vpc
+
+import (
+	"net/netip"
+
+	"sallyport.dev/sallyport/internal/apierr"
+	"sallyport.dev/sallyport/internal/packet"
+)
+
+// Quotas bound what an account may have. Each is at least 1.
+type Quotas struct {
+	VPCs               int // a region
+	SubnetsPerVPC      int
+	BlocksPerVPC       int // IPv4 CIDR blocks
+	GroupsPerVPC       int
+	RulesPerGroup      int // each direction and family on its own
+	GroupsPerInterface int
+	Interfaces         int // a region
+	AddrsPerInterface  int // each family
+	Instances          int // a region, not terminated
+	TagsPerResource    int
+}
+
+// GuideQuotas are the numbers of the 2018 guide and of the limits page of its
+// time.
+func GuideQuotas() Quotas {
+	return Quotas{
+		VPCs:               5,
+		SubnetsPerVPC:      200,
+		BlocksPerVPC:       5,
+		GroupsPerVPC:       500,
+		RulesPerGroup:      50,
+		GroupsPerInterface: 5,
+		Interfaces:         5000,
+		AddrsPerInterface:  50,
+		Instances:          1000,
+		TagsPerResource:    50,
+	}
+}
+
+// RuleCount counts a group's rules as quotas do: four sets, each direction and
+// family on its own; a reference to a group counts in both families
+// (ec2-behaviour 2.6).
+type RuleCount [2]struct{ IPv4, IPv6 int }
+
+// Add counts one rule.
+func (c *RuleCount) Add(d packet.Direction, s Source) {
+	if s.Group != "" || s.CIDR.Addr().Is4() {
+		c[d].IPv4++
+	}
+	if s.Group != "" || s.CIDR.Addr().Is6() {
+		c[d].IPv6++
+	}
+}
+
+// Check answers EC2's error if a set is over the quota.
+func (c *RuleCount) Check(q Quotas) error {
+	for d, n := range c {
+		if most := max(n.IPv4, n.IPv6); most > q.RulesPerGroup {
+			return apierr.New(apierr.CodeRulesPerSecurityGroupLimitExceeded,
+				"The maximum number of rules per security group has been reached. There would be %d %s rules of %d.",
+				most, packet.Direction(d), q.RulesPerGroup)
+		}
+	}
+	return nil
+}
+
+// All addresses of each family.
+var (
+	AllIPv4 = netip.MustParsePrefix("0.0.0.0/0")
+	AllIPv6 = netip.MustParsePrefix("::/0")
+)
