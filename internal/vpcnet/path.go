@@ -1,0 +1,319 @@
+//go:build linux
+
+package vpcnet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// tableBase + device index is the routing table of an interface inside its
+	// instance, and the priority of the rules that choose it by source address.
+	tableBase = 1000
+	// metricBase + device index is the metric of an interface's default route
+	// in the main table: the lowest device index wins.
+	metricBase = 100
+)
+
+// linkLocalGateway is the router's address on every link, IPv6.
+var linkLocalGateway = netip.MustParseAddr("fe80::1")
+
+// route is a route as we compare it. The zero gateway is none.
+type route struct {
+	dst     netip.Prefix
+	gateway netip.Addr
+	source  netip.Addr
+	link    int
+	table   int
+	metric  int
+	kind    int
+}
+
+// syncAddrs gives each side of the link its addresses. It works on a link that
+// is down.
+func (p *pair) syncAddrs() error {
+	var inner []netip.Prefix
+	for _, a := range p.want.NIC.Addrs {
+		inner = append(inner, netip.PrefixFrom(a, a.BitLen()))
+	}
+	outer := []netip.Prefix{netip.PrefixFrom(linkLocalGateway, 64)}
+	if gw := p.want.NIC.Gateway; gw.IsValid() {
+		outer = append(outer, netip.PrefixFrom(gw, gw.BitLen()))
+	}
+	if err := p.host.syncAddrs(p.inner, inner); err != nil {
+		return err
+	}
+	return p.router.syncAddrs(p.outer, outer)
+}
+
+// syncPaths gives a link that is up its routes and neighbours: on the router's
+// side a host route for each address, inside the instance a way out for each
+// address through its own interface.
+func (p *pair) syncPaths() error {
+	nic := p.want.NIC
+	outer, inner := p.outer.Attrs().Index, p.inner.Attrs().Index
+	table := tableBase + nic.DeviceIndex
+	var in, out []route
+	routed := map[bool]bool{} // families whose default route is written, by "is IPv6"
+	for _, a := range nic.Addrs {
+		in = append(in, route{dst: netip.PrefixFrom(a, a.BitLen()), link: outer, table: unix.RT_TABLE_MAIN, kind: unix.RTN_UNICAST})
+		gw := nic.Gateway
+		if a.Is6() {
+			gw = linkLocalGateway
+		}
+		if routed[a.Is6()] || !gw.IsValid() {
+			continue
+		}
+		routed[a.Is6()] = true
+		all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		if a.Is6() {
+			all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		}
+		metric := metricBase + nic.DeviceIndex
+		out = append(out,
+			route{dst: all, gateway: gw, source: a, link: inner, table: unix.RT_TABLE_MAIN, metric: metric, kind: unix.RTN_UNICAST},
+			route{dst: all, gateway: gw, source: a, link: inner, table: table, metric: metric, kind: unix.RTN_UNICAST},
+		)
+	}
+	if err := p.router.syncNeighbours(p.outer, p.inner.Attrs().HardwareAddr, nic.Addrs); err != nil {
+		return err
+	}
+	if err := p.router.syncRoutes(in, func(r route) bool { return r.link == outer && r.kind == unix.RTN_UNICAST }); err != nil {
+		return err
+	}
+	if err := p.host.syncRoutes(out, func(r route) bool { return r.link == inner }); err != nil {
+		return err
+	}
+	return p.host.syncRules(nic.DeviceIndex, nic.Addrs)
+}
+
+// syncAddrs makes the link's addresses be want. On the instance's side the
+// kernel's own link-local address stays.
+func (s *space) syncAddrs(l netlink.Link, want []netip.Prefix) error {
+	have, err := s.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	wanted := setOf(want)
+	for _, h := range have {
+		p := prefixOf(h.IPNet)
+		if wanted[p] {
+			delete(wanted, p)
+			continue
+		}
+		if p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() {
+			continue
+		}
+		if err := s.AddrDel(l, &h); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s: %w", p, err)
+		}
+	}
+	for _, p := range want { // in order: the primary address first
+		if !wanted[p] {
+			continue
+		}
+		addr := &netlink.Addr{IPNet: ipNet(p)}
+		if p.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD
+		}
+		if err := s.AddrAdd(l, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("add address %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// syncNeighbours makes the link's permanent neighbours be addrs at mac, so that
+// the router never has to ask.
+func (s *space) syncNeighbours(l netlink.Link, mac net.HardwareAddr, addrs []netip.Addr) error {
+	wanted := setOf(addrs)
+	have, err := s.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list neighbours: %w", err)
+	}
+	for _, h := range have {
+		if h.State != netlink.NUD_PERMANENT {
+			continue
+		}
+		a, _ := netip.AddrFromSlice(h.IP)
+		a = a.Unmap()
+		if wanted[a] && h.HardwareAddr.String() == mac.String() {
+			delete(wanted, a)
+			continue
+		}
+		if wanted[a] {
+			continue // replaced below
+		}
+		if err := s.NeighDel(&h); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove neighbour %s: %w", a, err)
+		}
+	}
+	for a := range wanted {
+		n := &netlink.Neigh{
+			LinkIndex: l.Attrs().Index, Family: family(a), State: netlink.NUD_PERMANENT,
+			IP: a.AsSlice(), HardwareAddr: mac,
+		}
+		if err := s.NeighSet(n); err != nil {
+			return fmt.Errorf("add neighbour %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// syncRoutes makes our routes for which mine is true be want; it adds before it
+// removes.
+func (s *space) syncRoutes(want []route, mine func(route) bool) error {
+	wanted := setOf(want)
+	var surplus []netlink.Route
+	for _, fam := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		// Table "unspecified" lists all tables.
+		have, err := s.RouteListFiltered(fam, &netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_UNSPEC},
+			netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return fmt.Errorf("list routes: %w", err)
+		}
+		for _, h := range have {
+			r := routeOf(&h, fam)
+			switch {
+			case wanted[r]:
+				delete(wanted, r)
+			case mine(r):
+				surplus = append(surplus, h)
+			}
+		}
+	}
+	for _, r := range want {
+		if !wanted[r] {
+			continue
+		}
+		// Replace, for a route that differs in its source or gateway only is
+		// the same route to the kernel.
+		if err := s.RouteReplace(r.netlink()); err != nil {
+			return fmt.Errorf("add route to %s: %w", r.dst, err)
+		}
+	}
+	for _, h := range surplus {
+		if err := s.RouteDel(&h); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("remove route to %s: %w", h.Dst, err)
+		}
+	}
+	return nil
+}
+
+// syncRules makes the rules that send packets from addrs through the table of
+// device index be exactly those.
+func (s *space) syncRules(index int, addrs []netip.Addr) error {
+	wanted := setOf(addrs)
+	have, err := s.RuleListFiltered(netlink.FAMILY_ALL, &netlink.Rule{Priority: tableBase + index}, netlink.RT_FILTER_PRIORITY)
+	if err != nil {
+		return fmt.Errorf("list rules: %w", err)
+	}
+	for _, h := range have {
+		src := prefixOf(h.Src)
+		if src.IsValid() && src.IsSingleIP() && wanted[src.Addr()] && h.Table == tableBase+index {
+			delete(wanted, src.Addr())
+			continue
+		}
+		if err := s.RuleDel(&h); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove rule from %s: %w", src, err)
+		}
+	}
+	for a := range wanted {
+		r := netlink.NewRule()
+		r.Family = family(a)
+		r.Priority = tableBase + index
+		r.Table = tableBase + index
+		r.Src = ipNet(netip.PrefixFrom(a, a.BitLen()))
+		if err := s.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("add rule from %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+func (r route) netlink() *netlink.Route {
+	out := &netlink.Route{
+		Dst: ipNet(r.dst), LinkIndex: r.link, Table: r.table, Priority: r.metric,
+		Type: r.kind, Protocol: routeProtocol, Family: family(r.dst.Addr()),
+	}
+	if r.kind == unix.RTN_BLACKHOLE {
+		out.LinkIndex = 0
+		return out
+	}
+	if r.gateway.IsValid() {
+		out.Gw = r.gateway.AsSlice()
+		out.Flags = int(netlink.FLAG_ONLINK)
+	} else if r.dst.Addr().Is4() {
+		out.Scope = netlink.SCOPE_LINK
+	}
+	if r.source.IsValid() {
+		out.Src = r.source.AsSlice()
+	}
+	return out
+}
+
+func routeOf(h *netlink.Route, fam int) route {
+	r := route{link: h.LinkIndex, table: h.Table, metric: h.Priority, kind: h.Type}
+	r.dst = prefixOf(h.Dst)
+	if !r.dst.IsValid() { // the default route, to some kernels
+		zero := netip.IPv4Unspecified()
+		if fam == netlink.FAMILY_V6 {
+			zero = netip.IPv6Unspecified()
+		}
+		r.dst = netip.PrefixFrom(zero, 0)
+	}
+	if a, ok := netip.AddrFromSlice(h.Gw); ok {
+		r.gateway = a.Unmap()
+	}
+	if a, ok := netip.AddrFromSlice(h.Src); ok {
+		r.source = a.Unmap()
+	}
+	if fam == netlink.FAMILY_V6 && r.kind == unix.RTN_UNICAST && r.metric == ipv6MetricDefault {
+		r.metric = 0 // what the kernel makes of 0
+	}
+	return r
+}
+
+// ipv6MetricDefault is the metric that the kernel gives an IPv6 route without.
+const ipv6MetricDefault = 1024
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return netlink.FAMILY_V4
+	}
+	return netlink.FAMILY_V6
+}
+
+func setOf[T comparable](list []T) map[T]bool {
+	m := make(map[T]bool, len(list))
+	for _, v := range list {
+		m[v] = true
+	}
+	return m
+}
+
+// ipNet and prefixOf are where our addresses meet the library's.
+func ipNet(p netip.Prefix) *net.IPNet { //nolint:forbidigo // the netlink library's type
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())} //nolint:forbidigo // the netlink library's type
+}
+
+func prefixOf(n *net.IPNet) netip.Prefix { //nolint:forbidigo // the netlink library's type
+	if n == nil {
+		return netip.Prefix{}
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ones, bits := n.Mask.Size()
+	if a.Is4In6() && bits == 32 {
+		a = a.Unmap()
+	}
+	return netip.PrefixFrom(a, ones)
+}
