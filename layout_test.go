@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +121,25 @@ func TestTableOfRoomsPointsUpwards(t *testing.T) {
 				t.Errorf("room %s (%s) may import %s of the host side", r.name, r.side, name)
 			}
 		}
+	}
+}
+
+// roomRow is a row of the table of rooms in ARCHITECTURE.md.
+var roomRow = regexp.MustCompile("(?m)^\\| `([a-z0-9]+)` \\|[^|]*\\| ?([a-z0-9 ]*?) ?\\| ([a-z]+) \\|$")
+
+func TestArchitectureShowsTheTable(t *testing.T) {
+	var shown []room
+	for _, m := range roomRow.FindAllStringSubmatch(string(readFile(t, "ARCHITECTURE.md")), -1) {
+		shown = append(shown, room{name: m[1], imports: m[2], side: side(m[3])})
+	}
+	for i, r := range rooms {
+		r.budget = 0
+		if i >= len(shown) || shown[i] != r {
+			t.Fatalf("row %d of the table in ARCHITECTURE.md is not room %s (%s; imports %s)", i+1, r.name, r.side, r.imports)
+		}
+	}
+	if len(shown) != len(rooms) {
+		t.Errorf("ARCHITECTURE.md shows %d rooms, want %d", len(shown), len(rooms))
 	}
 }
 
