@@ -142,6 +142,9 @@ type Interface struct {
 	// Unfiltered are addresses whose traffic is never judged: the VPC's router
 	// and the link-local services (ec2-behaviour 7.6).
 	Unfiltered []netip.Addr
+	// Refused says why the interface could not be compiled; it then has no
+	// policies, denies all and is reported as not enforced. Empty: it was compiled.
+	Refused string
 }
 
 // Groups is a canonical set of groups: sorted, without duplicates.

@@ -1,0 +1,173 @@
+// Package compile turns a snapshot into what one host enforces, and a change of
+// the snapshot into the difference. It is pure, and its output depends on the
+// snapshot alone, never on the way there: Update after any changes leads to
+// exactly what Host gives for the last snapshot.
+//
+// A host gets only what its own interfaces need: their policies, and the
+// membership of those addresses whose groups these policies refer to.
+//
+// Invariants: what is missing in the snapshot (a group, a VPC) leaves the
+// interface without a policy, which denies; a policy that would be too large is
+// refused, never cut.
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/program"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// Host compiles everything that a host enforces in a world.
+func Host(s *state.Snapshot, host string) *program.Host {
+	h := program.NewHost()
+	h.Apply(New(host).Update(s, nil))
+	return h
+}
+
+// enforces says whether host carries the interface: it is attached to an
+// instance that the host should be running.
+func enforces(s *state.Snapshot, host vpc.HostID, i *vpc.Interface) bool {
+	if i == nil || i.Attachment == nil {
+		return false
+	}
+	inst := s.Instance(i.Attachment.Instance)
+	return inst != nil && inst.Host == host && inst.State.Up()
+}
+
+// compileInterface makes the interface's program and its two policies.
+func compileInterface(s *state.Snapshot, i *vpc.Interface) (*program.Interface, [2]*program.Policy) {
+	out := &program.Interface{
+		ID:          program.InterfaceID(i.ID),
+		Network:     program.NetworkID(i.VPC),
+		Kind:        program.KindLab,
+		Addrs:       sortedAddrs(i.AllAddrs()),
+		MAC:         i.MAC,
+		CheckSource: i.SourceCheck,
+		Unfiltered:  unfiltered(s, i),
+	}
+	for _, g := range i.Groups {
+		out.Groups = append(out.Groups, program.GroupID(g))
+	}
+	slices.Sort(out.Groups)
+	if t := i.Tracking; t != nil {
+		out.Timeouts = program.Timeouts{
+			TCPEstablished: time.Duration(t.TCPEstablished) * time.Second,
+			UDPStream:      time.Duration(t.UDPStream) * time.Second,
+			UDP:            time.Duration(t.UDP) * time.Second,
+		}
+	}
+	policies := compilePolicies(s, i.Groups)
+	for d, p := range policies {
+		if len(p.Rules) > program.RulesMax {
+			out.Refused = fmt.Sprintf("%d %s rules are more than the %d that one direction of an interface holds",
+				len(p.Rules), packet.Direction(d), program.RulesMax)
+			return out, [2]*program.Policy{}
+		}
+	}
+	out.Ingress, out.Egress = policies[packet.Ingress].Hash(), policies[packet.Egress].Hash()
+	return out, policies
+}
+
+// compilePolicies unites the rules of the groups, each direction in canonical order.
+func compilePolicies(s *state.Snapshot, groups []vpc.GroupID) [2]*program.Policy {
+	out := [2]*program.Policy{{}, {}}
+	for _, g := range groups {
+		for r := range s.RulesOf(g) {
+			p := out[r.Direction]
+			p.Rules = append(p.Rules, compileRule(r))
+		}
+	}
+	for _, p := range out {
+		slices.SortFunc(p.Rules, func(a, b program.Rule) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	return out
+}
+
+func compileRule(r *vpc.Rule) program.Rule {
+	out := program.Rule{ID: program.RuleID(r.ID), Service: r.Service, Group: program.GroupID(r.Source.Group)}
+	if r.Source.CIDR.IsValid() {
+		out.Prefixes = []netip.Prefix{r.Source.CIDR}
+	}
+	return out
+}
+
+// linkLocalServices are the addresses of the VPC's own services that groups
+// never filter (ec2-behaviour 7.6), and the router's link-local address.
+func linkLocalServices() []netip.Addr {
+	return []netip.Addr{
+		netip.MustParseAddr("169.254.169.253"), // DNS
+		netip.MustParseAddr("169.254.169.254"), // instance metadata
+		netip.MustParseAddr("169.254.169.123"), // time
+		netip.MustParseAddr("169.254.170.2"),   // container metadata
+		netip.MustParseAddr("169.254.169.250"), // licence activation
+		netip.MustParseAddr("169.254.169.251"), // licence activation
+		netip.MustParseAddr("fd00:ec2::253"),
+		netip.MustParseAddr("fd00:ec2::254"),
+		netip.MustParseAddr("fd00:ec2::123"),
+		netip.MustParseAddr("fe80::1"), // the VPC's router, on every link
+	}
+}
+
+// unfiltered lists the addresses whose traffic the interface never judges: its
+// subnet's router, the VPC's DNS server (base + 2) and the link-local services.
+func unfiltered(s *state.Snapshot, i *vpc.Interface) []netip.Addr {
+	out := linkLocalServices()
+	if sub := s.Subnet(i.Subnet); sub != nil && sub.Block.IsValid() {
+		out = append(out, vpc.Router(sub.Block))
+	}
+	if v := s.VPC(i.VPC); v != nil && len(v.Blocks) > 0 {
+		out = append(out, vpc.Router(v.Blocks[0].Prefix).Next())
+	}
+	return sortedAddrs(out)
+}
+
+func sortedAddrs(addrs []netip.Addr) []netip.Addr {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}
+
+// compileInstance makes what the lab needs to carry an instance; nil if there
+// is nothing to carry.
+func compileInstance(s *state.Snapshot, inst *vpc.Instance) *program.Instance {
+	if inst.State == vpc.Terminated {
+		return nil
+	}
+	out := &program.Instance{
+		ID:       program.InstanceID(inst.ID),
+		Network:  program.NetworkID(inst.VPC),
+		Running:  inst.State.Up(),
+		Boot:     inst.Boot,
+		Hostname: inst.PrivateDNS,
+		UserData: inst.UserData,
+	}
+	for i := range s.InterfacesOfInstance(inst.ID) {
+		nic := program.NIC{
+			Interface:   program.InterfaceID(i.ID),
+			DeviceIndex: i.Attachment.DeviceIndex,
+			MAC:         i.MAC,
+			Addrs:       i.AllAddrs(),
+		}
+		if sub := s.Subnet(i.Subnet); sub != nil && sub.Block.IsValid() {
+			nic.Gateway = vpc.Router(sub.Block)
+		}
+		out.NICs = append(out.NICs, nic)
+	}
+	slices.SortFunc(out.NICs, func(a, b program.NIC) int { return cmp.Compare(a.DeviceIndex, b.DeviceIndex) })
+	return out
+}
+
+func compileNetwork(v *vpc.VPC) *program.Network {
+	out := &program.Network{ID: program.NetworkID(v.ID)}
+	for _, b := range slices.Concat(v.Blocks, v.IPv6Blocks) {
+		out.CIDRs = append(out.CIDRs, b.Prefix)
+	}
+	slices.SortFunc(out.CIDRs, netip.Prefix.Compare)
+	return out
+}

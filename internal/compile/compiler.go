@@ -1,0 +1,364 @@
+package compile
+
+import (
+	"net/netip"
+	"reflect"
+
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/program"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// Compiler keeps what one host enforces and follows the world's changes. The
+// cost of an update is that of what changed on this host: a member that joins
+// a group costs one entry, however large the group is.
+type Compiler struct {
+	host vpc.HostID
+	full bool // nothing was compiled yet
+
+	interfaces map[vpc.InterfaceID]*program.Interface
+	policies   map[program.PolicyHash]*counted
+	members    map[program.Member]program.Groups
+	networks   map[vpc.VPCID]*program.Network
+	instances  map[vpc.InstanceID]*program.Instance
+
+	// carrying are the interfaces compiled here by each of their groups, and
+	// referred counts the policies here that refer to a group.
+	carrying map[vpc.GroupID]map[vpc.InterfaceID]struct{}
+	referred map[vpc.GroupID]int
+	// counts are the values of referred that this update changed, as they were before.
+	counts map[vpc.GroupID]int
+}
+
+type counted struct {
+	policy *program.Policy
+	users  int
+}
+
+// New is a compiler for a host; its first Update gives a full delta.
+func New(host string) *Compiler {
+	return &Compiler{
+		host:       vpc.HostID(host),
+		full:       true,
+		interfaces: map[vpc.InterfaceID]*program.Interface{},
+		policies:   map[program.PolicyHash]*counted{},
+		members:    map[program.Member]program.Groups{},
+		networks:   map[vpc.VPCID]*program.Network{},
+		instances:  map[vpc.InstanceID]*program.Instance{},
+		carrying:   map[vpc.GroupID]map[vpc.InterfaceID]struct{}{},
+		referred:   map[vpc.GroupID]int{},
+	}
+}
+
+// work is what an update has to look at again.
+type work struct {
+	interfaces map[vpc.InterfaceID]struct{}
+	instances  map[vpc.InstanceID]struct{}
+	networks   map[vpc.VPCID]struct{}
+	members    map[program.Member]struct{}
+}
+
+// Update brings the compiler to s and gives the difference. changes are all
+// that happened since the last Update; nil on the first one.
+func (c *Compiler) Update(s *state.Snapshot, changes []state.Change) *program.Delta {
+	w := work{
+		interfaces: map[vpc.InterfaceID]struct{}{},
+		instances:  map[vpc.InstanceID]struct{}{},
+		networks:   map[vpc.VPCID]struct{}{},
+		members:    map[program.Member]struct{}{},
+	}
+	d := &program.Delta{
+		Revision:   program.Revision(s.Revision()),
+		Full:       c.full,
+		Interfaces: map[program.InterfaceID]*program.Interface{},
+		Policies:   map[program.PolicyHash]*program.Policy{},
+		Members:    map[program.Member]program.Groups{},
+		Networks:   map[program.NetworkID]*program.Network{},
+		Instances:  map[program.InstanceID]*program.Instance{},
+	}
+	if c.full {
+		c.full = false
+		for inst := range s.InstancesOn(c.host) {
+			c.touchInstance(s, inst, &w)
+		}
+	} else {
+		for _, ch := range changes {
+			c.touch(s, ch, &w)
+		}
+	}
+	c.counts = map[vpc.GroupID]int{}
+	for id := range w.interfaces {
+		c.updateInterface(s, id, d)
+	}
+	c.touchReferred(s, &w)
+	for m := range w.members {
+		c.updateMember(s, m, d)
+	}
+	for id := range w.instances {
+		c.updateInstance(s, id, d)
+	}
+	for id := range w.networks {
+		c.updateNetwork(s, id, d)
+	}
+	return d
+}
+
+// touch notes what a change may affect here, in the world before and after it.
+func (c *Compiler) touch(s *state.Snapshot, ch state.Change, w *work) {
+	for _, e := range []vpc.Entity{ch.Before, ch.After} {
+		switch e := e.(type) {
+		case *vpc.Interface:
+			c.touchInterface(s, e, w)
+		case *vpc.Instance:
+			if e.Host == c.host {
+				c.touchInstance(s, e, w)
+			}
+		case *vpc.Rule:
+			for id := range c.carrying[e.Group] {
+				w.interfaces[id] = struct{}{}
+			}
+		case *vpc.VPC:
+			c.touchVPC(e.ID, w)
+		case *vpc.Subnet:
+			c.touchVPC(e.VPC, w)
+		}
+	}
+}
+
+func (c *Compiler) touchInterface(s *state.Snapshot, i *vpc.Interface, w *work) {
+	w.interfaces[i.ID] = struct{}{}
+	for _, a := range i.AllAddrs() {
+		w.members[program.Member{Network: program.NetworkID(i.VPC), Addr: a}] = struct{}{}
+	}
+	if i.Attachment != nil {
+		if inst := s.Instance(i.Attachment.Instance); inst != nil && inst.Host == c.host {
+			w.instances[inst.ID] = struct{}{}
+			w.networks[i.VPC] = struct{}{}
+		}
+	}
+}
+
+func (c *Compiler) touchInstance(s *state.Snapshot, inst *vpc.Instance, w *work) {
+	w.instances[inst.ID] = struct{}{}
+	w.networks[inst.VPC] = struct{}{}
+	for i := range s.InterfacesOfInstance(inst.ID) {
+		w.interfaces[i.ID] = struct{}{}
+	}
+	if old := c.instances[inst.ID]; old != nil {
+		for _, nic := range old.NICs {
+			w.interfaces[vpc.InterfaceID(nic.Interface)] = struct{}{}
+		}
+	}
+}
+
+func (c *Compiler) touchVPC(id vpc.VPCID, w *work) {
+	w.networks[id] = struct{}{}
+	for iid, i := range c.interfaces {
+		if i.Network == program.NetworkID(id) {
+			w.interfaces[iid] = struct{}{}
+		}
+	}
+	for iid, inst := range c.instances {
+		if inst.Network == program.NetworkID(id) {
+			w.instances[iid] = struct{}{}
+		}
+	}
+}
+
+// touchReferred notes the addresses of groups that policies here began or
+// ceased to refer to.
+func (c *Compiler) touchReferred(s *state.Snapshot, w *work) {
+	for g, before := range c.counts {
+		if (before == 0) == (c.referred[g] == 0) {
+			continue
+		}
+		for i := range s.InterfacesWith(g) {
+			for _, a := range i.AllAddrs() {
+				w.members[program.Member{Network: program.NetworkID(i.VPC), Addr: a}] = struct{}{}
+			}
+		}
+		if before > 0 {
+			c.touchStaleMembers(g, w)
+		}
+	}
+}
+
+// touchStaleMembers notes addresses that carry g here but no longer in the
+// world: their interface went together with the last reference.
+func (c *Compiler) touchStaleMembers(g vpc.GroupID, w *work) {
+	for m, groups := range c.members {
+		if groups.Has(program.GroupID(g)) {
+			w.members[m] = struct{}{}
+		}
+	}
+}
+
+func (c *Compiler) updateInterface(s *state.Snapshot, id vpc.InterfaceID, d *program.Delta) {
+	old := c.interfaces[id]
+	var now *program.Interface
+	var policies [2]*program.Policy
+	if i := s.Interface(id); enforces(s, c.host, i) {
+		now, policies = compileInterface(s, i)
+	}
+	if old == nil && now == nil || old != nil && now != nil && reflect.DeepEqual(old, now) {
+		return
+	}
+	if now != nil {
+		for dir, hash := range [2]program.PolicyHash{packet.Ingress: now.Ingress, packet.Egress: now.Egress} {
+			c.use(hash, policies[dir], d)
+		}
+		for _, g := range now.Groups {
+			set := c.carrying[vpc.GroupID(g)]
+			if set == nil {
+				set = map[vpc.InterfaceID]struct{}{}
+				c.carrying[vpc.GroupID(g)] = set
+			}
+			set[id] = struct{}{}
+		}
+		c.interfaces[id] = now
+	}
+	if old != nil {
+		c.forget(id, old, now, d)
+	}
+	d.Interfaces[program.InterfaceID(id)] = now
+}
+
+// forget lets go of what the interface's old program used.
+func (c *Compiler) forget(id vpc.InterfaceID, old, now *program.Interface, d *program.Delta) {
+	for _, hash := range [2]program.PolicyHash{old.Ingress, old.Egress} {
+		c.release(hash, d)
+	}
+	for _, g := range old.Groups {
+		if now != nil && program.Groups(now.Groups).Has(g) {
+			continue
+		}
+		delete(c.carrying[vpc.GroupID(g)], id)
+		if len(c.carrying[vpc.GroupID(g)]) == 0 {
+			delete(c.carrying, vpc.GroupID(g))
+		}
+	}
+	if now == nil {
+		delete(c.interfaces, id)
+	}
+}
+
+// use counts one more user of a policy; a first one puts it into the delta.
+func (c *Compiler) use(hash program.PolicyHash, p *program.Policy, d *program.Delta) {
+	if p == nil {
+		return
+	}
+	if have := c.policies[hash]; have != nil {
+		have.users++
+		return
+	}
+	c.policies[hash] = &counted{policy: p, users: 1}
+	d.Policies[hash] = p
+	for _, r := range p.Rules {
+		if r.Group != "" {
+			c.refer(vpc.GroupID(r.Group), 1)
+		}
+	}
+}
+
+// release counts one user of a policy less; the last one removes it.
+func (c *Compiler) release(hash program.PolicyHash, d *program.Delta) {
+	have := c.policies[hash]
+	if have == nil {
+		return
+	}
+	if have.users--; have.users > 0 {
+		return
+	}
+	delete(c.policies, hash)
+	d.Policies[hash] = nil
+	for _, r := range have.policy.Rules {
+		if r.Group != "" {
+			c.refer(vpc.GroupID(r.Group), -1)
+		}
+	}
+}
+
+func (c *Compiler) refer(g vpc.GroupID, by int) {
+	if _, seen := c.counts[g]; !seen {
+		c.counts[g] = c.referred[g]
+	}
+	if c.referred[g] += by; c.referred[g] == 0 {
+		delete(c.referred, g)
+	}
+}
+
+// updateMember brings one address's groups up to date: those of its interface
+// that a policy here refers to.
+func (c *Compiler) updateMember(s *state.Snapshot, m program.Member, d *program.Delta) {
+	groups := c.groupsAt(s, vpc.VPCID(m.Network), m.Addr)
+	old, had := c.members[m]
+	switch {
+	case len(groups) == 0 && !had, had && reflect.DeepEqual(old, groups):
+		return
+	case len(groups) == 0:
+		delete(c.members, m)
+		d.Members[m] = nil
+	default:
+		c.members[m] = groups
+		d.Members[m] = groups
+	}
+}
+
+func (c *Compiler) groupsAt(s *state.Snapshot, v vpc.VPCID, a netip.Addr) program.Groups {
+	i := s.InterfaceAt(v, a)
+	if i == nil {
+		return nil
+	}
+	var out []program.GroupID
+	for _, g := range i.Groups {
+		if c.referred[g] > 0 {
+			out = append(out, program.GroupID(g))
+		}
+	}
+	return program.MakeGroups(out)
+}
+
+func (c *Compiler) updateInstance(s *state.Snapshot, id vpc.InstanceID, d *program.Delta) {
+	var now *program.Instance
+	if inst := s.Instance(id); inst != nil && inst.Host == c.host {
+		now = compileInstance(s, inst)
+	}
+	old := c.instances[id]
+	if old == nil && now == nil || old != nil && now != nil && reflect.DeepEqual(old, now) {
+		return
+	}
+	if now == nil {
+		delete(c.instances, id)
+	} else {
+		c.instances[id] = now
+	}
+	d.Instances[program.InstanceID(id)] = now
+}
+
+// updateNetwork keeps a VPC's network while an instance here is in it.
+func (c *Compiler) updateNetwork(s *state.Snapshot, id vpc.VPCID, d *program.Delta) {
+	var now *program.Network
+	if v := s.VPC(id); v != nil && c.carries(program.NetworkID(id)) {
+		now = compileNetwork(v)
+	}
+	old := c.networks[id]
+	if old == nil && now == nil || old != nil && now != nil && reflect.DeepEqual(old, now) {
+		return
+	}
+	if now == nil {
+		delete(c.networks, id)
+	} else {
+		c.networks[id] = now
+	}
+	d.Networks[program.NetworkID(id)] = now
+}
+
+func (c *Compiler) carries(id program.NetworkID) bool {
+	for _, inst := range c.instances {
+		if inst.Network == id && inst.Running {
+			return true
+		}
+	}
+	return false
+}
