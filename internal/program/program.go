@@ -139,6 +139,9 @@ type Interface struct {
 	// CheckSource drops what does not carry the interface's own address
 	// (EC2's SourceDestCheck).
 	CheckSource bool
+	// StrictICMP judges ICMP errors by the rules alone, as AWS reads; otherwise
+	// those that quote a flow of the interface pass.
+	StrictICMP bool
 	// Unfiltered are addresses whose traffic is never judged: the VPC's router
 	// and the link-local services (ec2-behaviour 7.6).
 	Unfiltered []netip.Addr
