@@ -1,0 +1,163 @@
+package explain
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+var scope = vpc.Scope{Region: "us-east-1", Account: "000000000001"}
+
+func service(text string) packet.Service {
+	one := func(p packet.Proto, from, to uint16) packet.Service {
+		return packet.Service{Proto: p, Ports: packet.PortRange{From: from, To: to}}
+	}
+	switch text {
+	case "all":
+		return packet.Service{Proto: packet.AllProtos}
+	case "tcp/22":
+		return one(packet.TCP, 22, 22)
+	case "tcp/80":
+		return one(packet.TCP, 80, 80)
+	case "tcp/5432":
+		return one(packet.TCP, 5432, 5432)
+	case "ping":
+		return packet.Service{Proto: packet.ICMP, Type: 8, Code: packet.Any}
+	case "gre":
+		return packet.Service{Proto: 47}
+	}
+	panic("unknown service " + text)
+}
+
+// world has a web server, a database and a stranger in one VPC: the guide's example.
+func world(t *testing.T) *state.Snapshot {
+	t.Helper()
+	tx := state.NewSnapshot().Begin()
+	tx.Put(&vpc.VPC{ID: "vpc-1", Scope: scope, Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("10.0.0.0/16")}}})
+	tx.Put(&vpc.Subnet{ID: "subnet-1", VPC: "vpc-1", Scope: scope, Block: netip.MustParsePrefix("10.0.0.0/24")})
+	for i, name := range []string{"web", "db", "other"} {
+		tx.Put(&vpc.SecurityGroup{ID: vpc.GroupID("sg-" + name), VPC: "vpc-1", Name: name, Scope: scope})
+		tx.Put(&vpc.Instance{ID: vpc.InstanceID("i-" + name), Scope: scope, VPC: "vpc-1", State: vpc.Running})
+		tx.Put(&vpc.Interface{
+			ID: vpc.InterfaceID("eni-" + name), Scope: scope, VPC: "vpc-1", Subnet: "subnet-1", SourceCheck: true,
+			Groups:     []vpc.GroupID{vpc.GroupID("sg-" + name)},
+			Addrs:      []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + i)})},
+			Attachment: &vpc.Attachment{Instance: vpc.InstanceID("i-" + name)},
+		})
+	}
+	add := func(id, group string, d packet.Direction, svc, source string) {
+		r := &vpc.Rule{ID: vpc.RuleID(id), Group: vpc.GroupID(group), Direction: d, Service: service(svc), Scope: scope}
+		if strings.HasPrefix(source, "sg-") {
+			r.Source.Group = vpc.GroupID(source)
+		} else {
+			r.Source.CIDR = netip.MustParsePrefix(source)
+		}
+		tx.Put(r)
+	}
+	add("sgr-1", "sg-web", packet.Ingress, "tcp/80", "0.0.0.0/0")
+	add("sgr-2", "sg-web", packet.Ingress, "tcp/22", "10.0.0.12/32")
+	add("sgr-3", "sg-db", packet.Ingress, "tcp/5432", "sg-web")
+	add("sgr-4", "sg-web", packet.Egress, "all", "0.0.0.0/0")
+	add("sgr-5", "sg-db", packet.Egress, "all", "0.0.0.0/0")
+	add("sgr-6", "sg-other", packet.Egress, "all", "0.0.0.0/0")
+	add("sgr-7", "sg-web", packet.Ingress, "ping", "0.0.0.0/0")
+	add("sgr-8", "sg-web", packet.Ingress, "gre", "10.0.0.0/24")
+	return tx.Next(1)
+}
+
+func TestReach(t *testing.T) {
+	s := world(t)
+	for _, row := range []struct {
+		from, to, service string
+		reachable         bool
+		ruleIn            vpc.RuleID // credited at the receiver
+		missing           string     // part of what is said to be missing
+	}{
+		{"i-other", "i-web", "tcp/80", true, "sgr-1", ""},
+		{"i-other", "i-web", "tcp/22", true, "sgr-2", ""},
+		{"i-db", "i-web", "tcp/22", false, "", "nearest: sgr-2 of sg-web admits tcp 22 from 10.0.0.12/32"},
+		{"i-web", "i-db", "tcp/5432", true, "sgr-3", ""},
+		{"i-other", "i-db", "tcp/5432", false, "", "no ingress rule of sg-db admits tcp 5432 from 10.0.0.12"},
+		{"10.0.0.12", "eni-web", "ping", true, "sgr-7", ""},
+		{"i-other", "10.0.0.10", "gre", true, "sgr-8", ""},
+		{"internet", "i-web", "tcp/80", false, "sgr-1", ""},
+	} {
+		t.Run(row.from+">"+row.to+" "+row.service, func(t *testing.T) {
+			a, err := Reach(s, Query{Scope: scope, From: row.from, To: row.to, Service: service(row.service)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := a.Sides[len(a.Sides)-1]
+			if a.Reachable != row.reachable {
+				t.Errorf("reachable %v, want %v: %+v", a.Reachable, row.reachable, in)
+			}
+			if got := in.Judgement.Rule; row.ruleIn != "" && (got == nil || got.ID != row.ruleIn) {
+				t.Errorf("credited %v, want %s", got, row.ruleIn)
+			}
+			if !strings.Contains(in.Missing, row.missing) {
+				t.Errorf("missing %q does not say %q", in.Missing, row.missing)
+			}
+		})
+	}
+}
+
+// The worked example of AWS's connection tracking page: SSH from one address is
+// tracked, HTTP from everywhere is not, ICMP always is.
+func TestTrackedAsAWSDocuments(t *testing.T) {
+	s := world(t)
+	web := s.Interface("eni-web")
+	in := func(svc string) Judgement {
+		sv := service(svc)
+		tuple := packet.Tuple{
+			Proto: sv.Proto, Src: netip.MustParseAddr("10.0.0.12"), Dst: web.Primary(), SrcPort: 50000, DstPort: sv.Ports.From,
+		}
+		if sv.Proto.HasTypes() {
+			tuple.Type = 8
+		}
+		return Judge(s, web, packet.Ingress, tuple)
+	}
+	for svc, tracked := range map[string]bool{"tcp/22": true, "tcp/80": false, "ping": true, "gre": true} {
+		if j := in(svc); j.Verdict != packet.Allow || j.Tracked != tracked {
+			t.Errorf("%s: %+v, want allowed and tracked %v", svc, j, tracked)
+		}
+	}
+	answer := packet.Tuple{Proto: packet.TCP, Src: web.Primary(), Dst: netip.MustParseAddr("10.0.0.12"), SrcPort: 80, DstPort: 50000}
+	if j := Judge(s, web, packet.Egress, answer); j.Why != WhyReply || j.Tracked {
+		t.Errorf("the answer of an untracked flow is %+v, want an untracked reply", j)
+	}
+	tx := s.Begin()
+	tx.Delete(tx.Rule("sgr-4")) // "all outbound"
+	s = tx.Next(2)
+	if j := in("tcp/80"); !j.Tracked {
+		t.Error("without the rule for all outbound traffic, HTTP must be tracked")
+	}
+	if j := Judge(s, web, packet.Egress, answer); j.Verdict != packet.Deny {
+		t.Errorf("a new outbound flow passes without an outbound rule: %+v", j)
+	}
+}
+
+func TestSpoofedAndUnfiltered(t *testing.T) {
+	s := world(t)
+	db := s.Interface("eni-db")
+	spoofed := packet.Tuple{Proto: packet.UDP, Src: netip.MustParseAddr("10.0.0.99"), Dst: netip.MustParseAddr("10.0.0.10"), DstPort: 9}
+	if j := Judge(s, db, packet.Egress, spoofed); j.Why != WhySpoofed || j.Verdict != packet.Deny {
+		t.Errorf("a foreign source address: %+v", j)
+	}
+	router := packet.Tuple{Proto: packet.ICMP, Src: netip.MustParseAddr("10.0.0.1"), Dst: db.Primary(), Type: 8}
+	if j := Judge(s, db, packet.Ingress, router); j.Why != WhyUnfiltered || j.Verdict != packet.Allow {
+		t.Errorf("the VPC's router: %+v", j)
+	}
+}
+
+func TestReachRefusesUnknownEnds(t *testing.T) {
+	s := world(t)
+	for _, q := range [][2]string{{"i-nobody", "i-web"}, {"i-web", "nonsense"}, {"internet", "internet"}, {"i-web", "::1"}} {
+		if a, err := Reach(s, Query{Scope: scope, From: q[0], To: q[1], Service: service("tcp/80")}); err == nil {
+			t.Errorf("%v: answered %+v", q, a)
+		}
+	}
+}

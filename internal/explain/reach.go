@@ -1,0 +1,265 @@
+package explain
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// Query asks whether a new flow gets from one end to the other. An end is an
+// instance id, an interface id, an address, or "internet".
+type Query struct {
+	Scope    vpc.Scope
+	From, To string
+	Service  packet.Service // one protocol; one port, or one ICMP type and code
+	// VPC says where an address is looked for that more than one VPC has; empty: any of the scope's.
+	VPC vpc.VPCID
+	// IPv6 prefers the ends' IPv6 addresses.
+	IPv6 bool
+}
+
+// Side is one interface's part in the answer.
+type Side struct {
+	Interface *vpc.Interface
+	Direction packet.Direction
+	Remote    netip.Addr
+	Judgement Judgement
+	// Missing says, in a sentence, what would have to be there; empty if allowed.
+	Missing string
+}
+
+// Answer is the way of a flow's first packet. Sides that were not asked are absent.
+type Answer struct {
+	Reachable bool
+	Tuple     packet.Tuple
+	Sides     []Side
+	// NoWay says why no packet gets from one end to the other whatever the
+	// groups say; empty: there is a way.
+	NoWay string
+}
+
+// errNoEnd is wrapped by every error about an end that cannot be found.
+var errNoEnd = errors.New("no such end")
+
+// end is one end of a query, found.
+type end struct {
+	iface *vpc.Interface // nil: outside
+	addr  netip.Addr
+}
+
+// internet4 and internet6 stand for "some address of the internet": addresses
+// reserved for documentation, which only rules for all addresses, or for
+// exactly these, contain (RFC 5737, RFC 3849).
+var (
+	internet4 = netip.MustParseAddr("203.0.113.113")
+	internet6 = netip.MustParseAddr("2001:db8:ffff::113")
+)
+
+// Reach answers a query from a snapshot.
+func Reach(s *state.Snapshot, q Query) (Answer, error) {
+	from, err := find(s, q, q.From)
+	if err != nil {
+		return Answer{}, err
+	}
+	to, err := find(s, q, q.To)
+	if err != nil {
+		return Answer{}, err
+	}
+	if from.iface == nil && to.iface == nil {
+		return Answer{}, fmt.Errorf("%w: neither %q nor %q is an interface here", errNoEnd, q.From, q.To)
+	}
+	if err := pairAddrs(&from, &to, q); err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Tuple: tuple(q, from.addr, to.addr), NoWay: noWay(s, from, to)}
+	a.Reachable = a.NoWay == ""
+	if from.iface != nil {
+		a.add(s, from.iface, packet.Egress, to.addr)
+	}
+	if to.iface != nil {
+		a.add(s, to.iface, packet.Ingress, from.addr)
+	}
+	return a, nil
+}
+
+func (a *Answer) add(s *state.Snapshot, i *vpc.Interface, d packet.Direction, remote netip.Addr) {
+	side := Side{Interface: i, Direction: d, Remote: remote, Judgement: Judge(s, i, d, a.Tuple)}
+	if side.Judgement.Verdict != packet.Allow {
+		a.Reachable = false
+		side.Missing = missing(s, i, d, a.Tuple, remote)
+	}
+	a.Sides = append(a.Sides, side)
+}
+
+func tuple(q Query, from, to netip.Addr) packet.Tuple {
+	t := packet.Tuple{Proto: q.Service.Proto, Src: from, Dst: to}
+	switch {
+	case t.Proto.HasPorts():
+		t.SrcPort, t.DstPort = ephemeral, q.Service.Ports.From
+	case t.Proto.HasTypes():
+		t.Type, t.Code = uint8(max(q.Service.Type, 0)), uint8(max(q.Service.Code, 0))
+	}
+	return t
+}
+
+// ephemeral is the source port of the packets that are asked about: the first
+// of the dynamic ports (RFC 6335). Rules never look at it.
+const ephemeral = 49152
+
+// find resolves an end by its form.
+func find(s *state.Snapshot, q Query, name string) (end, error) {
+	switch {
+	case name == "internet":
+		return end{}, nil
+	case strings.HasPrefix(name, "eni-"):
+		if i := s.Interface(vpc.InterfaceID(name)); i != nil && i.Scope == q.Scope {
+			return end{iface: i}, nil
+		}
+		return end{}, fmt.Errorf("%w: interface %s", errNoEnd, name)
+	case strings.HasPrefix(name, "i-"):
+		return findInstance(s, q, vpc.InstanceID(name))
+	}
+	addr, err := netip.ParseAddr(name)
+	if err != nil {
+		return end{}, fmt.Errorf("%w: %q is no instance, interface, address or \"internet\"", errNoEnd, name)
+	}
+	return findAddr(s, q, addr.Unmap())
+}
+
+func findInstance(s *state.Snapshot, q Query, id vpc.InstanceID) (end, error) {
+	inst := s.Instance(id)
+	if inst == nil || inst.Scope != q.Scope {
+		return end{}, fmt.Errorf("%w: instance %s", errNoEnd, id)
+	}
+	for i := range s.InterfacesOfInstance(id) {
+		if i.Attachment.DeviceIndex == 0 {
+			return end{iface: i}, nil
+		}
+	}
+	return end{}, fmt.Errorf("%w: instance %s is %s and has no primary interface", errNoEnd, id, inst.State)
+}
+
+// findAddr is the interface that has the address in the query's VPC, or in one
+// that the other end names, or the address alone.
+func findAddr(s *state.Snapshot, q Query, a netip.Addr) (end, error) {
+	in := q.VPC
+	if in == "" {
+		in = vpcOfOther(s, q, a)
+	}
+	var found []*vpc.Interface
+	for v := range s.VPCsIn(q.Scope) {
+		if i := s.InterfaceAt(v.ID, a); i != nil && (in == "" || in == v.ID) {
+			found = append(found, i)
+		}
+	}
+	if len(found) > 1 {
+		return end{}, fmt.Errorf("%w: %s is an address in %s and in %s: name the VPC", errNoEnd, a, found[0].VPC, found[1].VPC)
+	}
+	if len(found) == 1 {
+		return end{iface: found[0], addr: a}, nil
+	}
+	return end{addr: a}, nil
+}
+
+// vpcOfOther is the VPC of the end that a is not, if that is an id.
+func vpcOfOther(s *state.Snapshot, q Query, a netip.Addr) vpc.VPCID {
+	for _, name := range []string{q.From, q.To} {
+		if name == a.String() || !strings.HasPrefix(name, "i-") && !strings.HasPrefix(name, "eni-") {
+			continue
+		}
+		if e, err := find(s, q, name); err == nil && e.iface != nil {
+			return e.iface.VPC
+		}
+	}
+	return ""
+}
+
+// pairAddrs chooses addresses of one family for both ends.
+func pairAddrs(from, to *end, q Query) error {
+	v6 := q.IPv6 || q.Service.Proto == packet.ICMPv6 || from.addr.Is6() || to.addr.Is6()
+	for _, e := range []*end{from, to} {
+		switch {
+		case e.addr.IsValid():
+		case e.iface == nil && v6:
+			e.addr = internet6
+		case e.iface == nil:
+			e.addr = internet4
+		case v6 && len(e.iface.IPv6Addrs) > 0:
+			e.addr = e.iface.IPv6Addrs[0]
+		case !v6 && e.iface.Primary().IsValid():
+			e.addr = e.iface.Primary()
+		default:
+			return fmt.Errorf("%w: %s has no address of that family", errNoEnd, e.iface.ID)
+		}
+	}
+	if from.addr.Is4() != to.addr.Is4() {
+		return fmt.Errorf("%w: %s and %s are of different families", errNoEnd, from.addr, to.addr)
+	}
+	return nil
+}
+
+// noWay says why there is no path at all: different networks, or an end that is
+// not running.
+func noWay(s *state.Snapshot, from, to end) string {
+	for _, e := range []end{from, to} {
+		if e.iface == nil {
+			continue
+		}
+		if e.iface.Attachment == nil {
+			return fmt.Sprintf("%s is attached to no instance", e.iface.ID)
+		}
+		if inst := s.Instance(e.iface.Attachment.Instance); inst == nil || !inst.State.Up() {
+			return fmt.Sprintf("%s, which has %s, is not running", e.iface.Attachment.Instance, e.iface.ID)
+		}
+	}
+	switch {
+	case from.iface != nil && to.iface != nil && from.iface.VPC != to.iface.VPC:
+		return fmt.Sprintf("%s and %s do not route to each other", from.iface.VPC, to.iface.VPC)
+	case from.iface == nil:
+		return fmt.Sprintf("%s has no way in from %s", to.iface.VPC, from.addr)
+	case to.iface == nil:
+		return fmt.Sprintf("%s has no way out to %s", from.iface.VPC, to.addr)
+	}
+	return ""
+}
+
+// missing words the nearest miss: a rule for the service that does not cover
+// the other end, else a rule that covers it for another service, else neither.
+func missing(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t packet.Tuple, remote netip.Addr) string {
+	word := "from"
+	if d == packet.Egress {
+		word = "to"
+	}
+	groups := make([]string, len(i.Groups))
+	for n, g := range i.Groups {
+		groups[n] = string(g)
+	}
+	slices.Sort(groups)
+	what := serviceOf(t)
+	miss := fmt.Sprintf("no %s rule of %s admits %s %s %s", d, strings.Join(groups, ", "), what, word, remote)
+	var near *vpc.Rule
+	for _, r := range rules(s, i, d) {
+		if r.Service.Matches(t) {
+			return fmt.Sprintf("%s; nearest: %s of %s admits %s", miss, r.ID, r.Group, r.Identity().Describe())
+		}
+		if near == nil && covers(s, i.VPC, r.Source, remote) {
+			near = r
+		}
+	}
+	if near != nil {
+		return fmt.Sprintf("%s; nearest: %s of %s admits %s", miss, near.ID, near.Group, near.Identity().Describe())
+	}
+	return miss
+}
+
+func serviceOf(t packet.Tuple) string {
+	return vpc.ServiceText(packet.Service{
+		Proto: t.Proto, Ports: packet.PortRange{From: t.DstPort, To: t.DstPort}, Type: int16(t.Type), Code: int16(t.Code),
+	})
+}
