@@ -54,7 +54,7 @@ clients:
 	@$(GOTEST) -count=1 -timeout 25m ./test/clients/...
 
 fuzz:
-	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' internal cmd | sort | while IFS=: read -r file func; do \
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(wildcard cmd internal test) | sort | while IFS=: read -r file func; do \
 		echo "fuzz $${func#func } in $$(dirname "$$file") for $(T)"; \
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(T) "./$$(dirname "$$file")"; \
 	done
@@ -70,7 +70,7 @@ generate:
 	@[ -z "$${CI-}" ] || git diff --exit-code
 
 golden:
-	@grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u | xargs go test -update
+	@grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u | xargs go test -p 2 -update
 
 deadcode:
 	$(TOOL) deadcode -test ./...

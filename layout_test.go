@@ -77,6 +77,13 @@ var impureImports = []string{
 // impureTimes are the functions of package time that read the clock or wait for it.
 var impureTimes = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
 
+// overBudget lists the rooms that are past 1.5 × their budget, with the lines they may have until part
+// of them moves next door. The list may only shrink, and its numbers only fall.
+var overBudget = map[string]int{
+	"program": 1100, // tables and interpreter: the lookup form that compile writes and two enforcers read
+	"sigv4":   700,  // signs too, for the operator's CLI and the tests
+}
+
 // allowed says which rooms may be imported by the room with index i.
 func allowed(i int) []string {
 	if rooms[i].imports != "above" {
@@ -248,9 +255,13 @@ func TestRoomsKeepTheirBudget(t *testing.T) {
 	}
 	for _, r := range rooms {
 		limit := int(float64(r.budget) * budgetFactor)
-		if lines[r.name] > limit {
-			t.Errorf("room %s has %d lines, more than %d (1.5 × its budget of %d): what belongs next door?",
-				r.name, lines[r.name], limit, r.budget)
+		exception, listed := overBudget[r.name]
+		switch {
+		case lines[r.name] > max(limit, exception):
+			t.Errorf("room %s has %d lines, more than %d (1.5 × its budget of %d, or its exception): what belongs next door?",
+				r.name, lines[r.name], max(limit, exception), r.budget)
+		case listed && lines[r.name] <= limit:
+			t.Errorf("room %s is within its budget: strike it from overBudget", r.name)
 		}
 	}
 	if testing.Verbose() {

@@ -10,6 +10,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ type testKey struct{ pkg, test string }
 // report turns the stream into what a person wants to read.
 type report struct {
 	out     io.Writer
-	lines   map[testKey][]string // output of tests that still run
+	lines   map[testKey][]string // what tests, and packages outside their tests, said; printed if they fail
 	closing []string             // closing lines of packages, as go test prints them
 	skipped map[string][]string  // reason → tests
 	failed  bool
@@ -122,15 +123,12 @@ func (r *report) handle(e event) {
 		fmt.Fprint(r.out, e.Output)
 	case "output":
 		text := strings.TrimSuffix(e.Output, "\n")
-		switch {
-		case e.Test != "":
-			r.lines[key] = append(r.lines[key], text)
-		case closingLine.MatchString(text):
+		if e.Test == "" && closingLine.MatchString(text) {
 			r.closing = append(r.closing, text)
 			fmt.Fprintln(r.out, text) // progress; said again at the end
-		case !noise.MatchString(text):
-			fmt.Fprintln(r.out, text)
+			return
 		}
+		r.lines[key] = append(r.lines[key], text)
 	case "skip":
 		if e.Test != "" {
 			reason := reasonOf(r.lines[key])
@@ -141,13 +139,51 @@ func (r *report) handle(e event) {
 		delete(r.lines, key)
 	case "fail":
 		r.failed = true
-		for _, text := range r.lines[key] {
+		r.fail(key)
+	}
+}
+
+// fail prints what a failed test or package said. A subtest's output waits for its root's, under which
+// go test prints it; a package's comes with that of tests which never ended, as after a panic.
+func (r *report) fail(key testKey) {
+	said := headFirst(key.test, r.lines[key])
+	delete(r.lines, key)
+	if root, _, sub := strings.Cut(key.test, "/"); sub {
+		rootKey := testKey{key.pkg, root}
+		for _, text := range said {
 			if !noise.MatchString(text) {
-				fmt.Fprintln(r.out, text)
+				r.lines[rootKey] = append(r.lines[rootKey], "    "+text)
 			}
 		}
-		delete(r.lines, key)
+		return
 	}
+	if key.test == "" {
+		for _, other := range slices.SortedFunc(maps.Keys(r.lines), compareKeys) {
+			if other.pkg == key.pkg {
+				said = append(said, r.lines[other]...)
+				delete(r.lines, other)
+			}
+		}
+	}
+	for _, text := range said {
+		if !noise.MatchString(text) {
+			fmt.Fprintln(r.out, text)
+		}
+	}
+}
+
+func compareKeys(a, b testKey) int {
+	return cmp.Or(cmp.Compare(a.pkg, b.pkg), cmp.Compare(a.test, b.test))
+}
+
+// headFirst moves the head of a failed test before what the test logged, as go test prints it; in the
+// stream it comes last.
+func headFirst(test string, lines []string) []string {
+	at := slices.IndexFunc(lines, func(text string) bool { return strings.HasPrefix(text, "--- FAIL: "+test+" (") })
+	if at < 0 {
+		return lines
+	}
+	return slices.Concat(lines[at:at+1], lines[:at], lines[at+1:])
 }
 
 // reasonOf finds what a skipped test gave as its reason: its last logged line.

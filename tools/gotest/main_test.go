@@ -44,11 +44,23 @@ func TestC(t *testing.T) {}
 import "testing"
 func TestA(t *testing.T) { t.Error("two is not three") }
 func TestB(t *testing.T) { t.Log("quiet") }
+func TestC(t *testing.T) { t.Run("sub", func(t *testing.T) { t.Error("deep") }) }
 `,
 			code:  1,
-			want:  []string{"--- FAIL: TestA", "two is not three", "skipped 0", "FAIL\texample.test/m"},
+			want:  []string{"--- FAIL: TestA (0.00s)\n    m_test.go:3: two is not three\n", "--- FAIL: TestC (0.00s)\n    --- FAIL: TestC/sub (0.00s)\n        m_test.go:5: deep\n", "skipped 0", "FAIL\texample.test/m"},
 			never: []string{"quiet"},
 			last:  "FAIL",
+		},
+		{
+			name: "a panic is shown with the tests it cut off",
+			source: `package m
+import "testing"
+func TestA(t *testing.T) { t.Parallel(); select {} }
+func TestB(t *testing.T) { t.Log("went here"); panic("broken") }
+`,
+			code: 1,
+			want: []string{"went here", "panic: broken", "goroutine "},
+			last: "FAIL",
 		},
 		{
 			name: "what does not compile is shown",
