@@ -7,8 +7,12 @@ SHELL       := /bin/bash
 # The programs are static: they run in namespaces and on hosts that have nothing but a kernel.
 export CGO_ENABLED := 0
 
-T    ?= 30s# how long each fuzz target runs
-ARGS ?=#     arguments of `sallyport up`, for make run
+# How long each fuzz target runs.
+T ?= 30s
+# Flags of `sallyport up`, for make run.
+ARGS ?=
+# A copy of the vulnerability database (file://…), for a machine that cannot reach it.
+VULNDB ?=
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
 TOOL     := go tool -modfile=tools/go.mod
@@ -76,7 +80,7 @@ deadcode:
 	$(TOOL) deadcode -test ./...
 
 vuln:
-	$(TOOL) govulncheck ./...
+	$(TOOL) govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 
 guide:
 	@go test -count=1 -run '^TestEveryClaimIsTestedOrListed$$' -matrix | sed '/^ok /d; /^PASS$$/d'
