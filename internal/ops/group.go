@@ -1,0 +1,386 @@
+package ops
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/apierr"
+	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+func groupActions() []Operation {
+	return []Operation{
+		writes(createSecurityGroup),
+		writes(deleteSecurityGroup),
+		reads(describeSecurityGroups),
+	}
+}
+
+// createSecurityGroup makes a group without inbound rules, from which all traffic may leave (G12, G13).
+func createSecurityGroup(tx *state.Tx, c Call, in *ec2.CreateSecurityGroupRequest) (*ec2.CreateSecurityGroupResult, error) {
+	name := strings.TrimRight(text(in.GroupName), " ")
+	if err := checkGroupTexts(name, text(in.Description)); err != nil {
+		return nil, err
+	}
+	v, err := vpcOrDefault(tx, c, text(in.VpcId))
+	if err != nil {
+		return nil, err
+	}
+	tags, err := newTags(tx, c, in.TagSpecifications, ec2.ResourceTypeSecurityGroup)
+	if err != nil {
+		return nil, err
+	}
+	if other := tx.GroupNamed(v.ID, name); other != nil { // G28
+		return nil, apierr.New(apierr.CodeInvalidGroupDuplicate,
+			"The security group '%s' already exists for VPC '%s'. It is %s, named '%s'.", name, v.ID, other.ID, other.Name)
+	}
+	if err := checkGroupQuota(tx, c, v); err != nil {
+		return nil, err
+	}
+	g := newGroup(tx, c, v, name, text(in.Description), tags[ec2.ResourceTypeSecurityGroup])
+	return &ec2.CreateSecurityGroupResult{
+		GroupId:          new(string(g.ID)),
+		SecurityGroupArn: new(arn(c.Scope, g.ResourceType(), string(g.ID))),
+		Tags:             wireTags(g.Tags),
+	}, nil
+}
+
+// checkGroupTexts refuses a name or a description that the guide forbids (G24 to G27).
+func checkGroupTexts(name, description string) error {
+	switch {
+	case name == "":
+		return apierr.New(apierr.CodeMissingParameter, "The request must contain the parameter GroupName")
+	case description == "":
+		return apierr.New(apierr.CodeMissingParameter, "The request must contain the parameter GroupDescription")
+	}
+	if err := vpc.CheckGroupName(name); err != nil {
+		return err
+	}
+	return vpc.CheckGroupDescription(description)
+}
+
+func vpcOrDefault(tx *state.Tx, c Call, id string) (*vpc.VPC, error) {
+	if id == "" {
+		return defaultVPC(tx, c)
+	}
+	return findVPC(tx, c, id)
+}
+
+// checkGroupQuota refuses one more group than a VPC may have (G7); the default group counts.
+func checkGroupQuota(tx *state.Tx, c Call, v *vpc.VPC) error {
+	n, most := 0, quotas(tx, c.Scope.Account).GroupsPerVPC
+	for range tx.GroupsOf(v.ID) {
+		n++
+	}
+	if n < most {
+		return nil
+	}
+	return apierr.New(apierr.CodeSecurityGroupLimitExceeded,
+		"The maximum number of security groups for VPC '%s' has been reached. It has %d of %d.", v.ID, n, most)
+}
+
+// newGroup puts a group into a VPC, with the outbound rules that every group is born with.
+func newGroup(tx *state.Tx, c Call, v *vpc.VPC, name, description string, tags vpc.Tags) *vpc.SecurityGroup {
+	g := &vpc.SecurityGroup{
+		ID:            vpc.GroupID(c.IDs.New("sg")),
+		Scope:         v.Scope,
+		VPC:           v.ID,
+		Name:          name,
+		Description:   description,
+		Tags:          tags,
+		Created:       c.Now,
+		DefaultEgress: true,
+	}
+	tx.Put(g)
+	all := packet.Service{Proto: packet.AllProtos}
+	putRule(tx, c, g, draft{direction: packet.Egress, service: all, source: vpc.Source{CIDR: vpc.AllIPv4}}, nil)
+	if len(v.IPv6Blocks) > 0 {
+		putRule(tx, c, g, draft{direction: packet.Egress, service: all, source: vpc.Source{CIDR: vpc.AllIPv6}}, nil)
+	}
+	return g
+}
+
+// newDefaultGroup puts the group that every VPC comes with: its members reach each other (G29 to G32).
+func newDefaultGroup(tx *state.Tx, c Call, v *vpc.VPC) *vpc.SecurityGroup {
+	g := newGroup(tx, c, v, vpc.DefaultGroupName, "default VPC security group", nil)
+	putRule(tx, c, g, draft{
+		direction: packet.Ingress,
+		service:   packet.Service{Proto: packet.AllProtos},
+		source:    vpc.Source{Group: g.ID, GroupAccount: g.Scope.Account},
+	}, nil)
+	return g
+}
+
+// openIPv6Egress is called when a VPC gets an IPv6 block: groups whose outbound rules are still those they were
+// born with get the one for IPv6 too (G33, G36).
+func openIPv6Egress(tx *state.Tx, c Call, v *vpc.VPC) {
+	d := draft{
+		direction: packet.Egress,
+		service:   packet.Service{Proto: packet.AllProtos},
+		source:    vpc.Source{CIDR: vpc.AllIPv6},
+	}
+	for g := range tx.GroupsOf(v.ID) {
+		if g.DefaultEgress && ruleLike(tx, g, d) == nil {
+			putRule(tx, c, g, d, nil)
+		}
+	}
+}
+
+// defaultGroupOf is a VPC's default group.
+func defaultGroupOf(tx *state.Tx, id vpc.VPCID) *vpc.SecurityGroup {
+	return tx.GroupNamed(id, vpc.DefaultGroupName)
+}
+
+// interfaceGroups reads the groups that are to be put on an interface in a subnet: each once, in the order
+// given, of the subnet's VPC and not too many (G9). form says in which words an unknown one is refused.
+func interfaceGroups(tx *state.Tx, c Call, form *idForm, ids []string, s *vpc.Subnet) ([]vpc.GroupID, error) {
+	var out []vpc.GroupID
+	for _, id := range ids {
+		g, err := find[*vpc.SecurityGroup](tx, c, form, id)
+		if err != nil {
+			return nil, err
+		}
+		if g.VPC != s.VPC {
+			return nil, apierr.New(apierr.CodeInvalidParameter,
+				"Security group %s and subnet %s belong to different networks. The group is of %s, the subnet of %s.",
+				g.ID, s.ID, g.VPC, s.VPC)
+		}
+		if !slices.Contains(out, g.ID) {
+			out = append(out, g.ID)
+		}
+	}
+	if most := quotas(tx, c.Scope.Account).GroupsPerInterface; len(out) > most {
+		return nil, apierr.New(apierr.CodeSecurityGroupsPerInterfaceLimitExceeded,
+			"The maximum number of security groups per interface has been reached. There would be %d of %d.", len(out), most)
+	}
+	return out, nil
+}
+
+// targetGroup is the group that a request is about, by identifier or, in the default VPC, by name. A name is
+// looked up even if there is an identifier too.
+func targetGroup(tx *state.Tx, c Call, id, name *string) (*vpc.SecurityGroup, error) {
+	var byName *vpc.SecurityGroup
+	if text(name) != "" {
+		g, err := findGroupNamed(tx, c, *name)
+		if err != nil {
+			return nil, err
+		}
+		byName = g
+	}
+	switch {
+	case text(id) != "":
+		return findGroup(tx, c, *id)
+	case byName != nil:
+		return byName, nil
+	}
+	return nil, apierr.New(apierr.CodeMissingParameter, "The request must contain the parameter groupName or groupId")
+}
+
+func deleteSecurityGroup(tx *state.Tx, c Call, in *ec2.DeleteSecurityGroupRequest) (*ec2.DeleteSecurityGroupResult, error) {
+	g, err := targetGroup(tx, c, in.GroupId, in.GroupName)
+	if err != nil {
+		return nil, err
+	}
+	if g.IsDefault() { // G35
+		return nil, apierr.New(apierr.CodeCannotDelete,
+			`the specified group: "%s" name: "%s" cannot be deleted by a user`, g.ID, g.Name)
+	}
+	if holders := dependents(tx, g); holders != nil {
+		return nil, apierr.New(apierr.CodeDependencyViolation,
+			"resource %s has a dependent object (%s)", g.ID, someOf(holders))
+	}
+	for _, r := range slices.Collect(tx.RulesOf(g.ID)) {
+		tx.Delete(r)
+	}
+	tx.Delete(g)
+	return &ec2.DeleteSecurityGroupResult{Return: new(true), GroupId: new(string(g.ID))}, nil
+}
+
+// dependents says what keeps a group from being deleted: interfaces that carry it, attached or not, and rules
+// of other groups that reference it (G126). Its own rules do not.
+func dependents(tx *state.Tx, g *vpc.SecurityGroup) []string {
+	var out []string
+	for i := range tx.InterfacesWith(g.ID) {
+		what := string(i.ID)
+		if i.Attachment != nil {
+			what += " of " + string(i.Attachment.Instance)
+		}
+		out = append(out, what)
+	}
+	for r := range tx.RulesAbout(g.ID) {
+		if r.Group != g.ID {
+			out = append(out, "rule "+string(r.ID)+" of "+string(r.Group))
+		}
+	}
+	return out
+}
+
+// someOf lists things for a message; of many, the first and how many more there are.
+func someOf(things []string) string {
+	const most = 10 // a person looks at no more, and an answer stays small
+	if len(things) <= most {
+		return strings.Join(things, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(things[:most], ", "), len(things)-most)
+}
+
+var groupListing = listing[*vpc.SecurityGroup]{
+	attributes: groupAttributes(),
+	tags:       tagsOf[*vpc.SecurityGroup],
+	key:        (*vpc.SecurityGroup).Key,
+	paging: paging{
+		min: 5, max: 1000, param: "maxResults",
+		together: "The parameter securityGroupIdSet cannot be used with the parameter maxResults",
+		badToken: apierr.CodeInvalidPaginationToken,
+	},
+}
+
+func groupAttributes() attributes[*vpc.SecurityGroup] {
+	out := attributes[*vpc.SecurityGroup]{
+		"description": one(func(g *vpc.SecurityGroup) string { return g.Description }),
+		"group-id":    one((*vpc.SecurityGroup).Key),
+		"group-name":  one(func(g *vpc.SecurityGroup) string { return g.Name }),
+		"owner-id":    one(func(g *vpc.SecurityGroup) string { return string(g.Scope.Account) }),
+		"vpc-id":      one(func(g *vpc.SecurityGroup) string { return string(g.VPC) }),
+	}
+	for name, value := range permissionAttributes() {
+		for prefix, d := range map[string]packet.Direction{"": packet.Ingress, "egress.": packet.Egress} {
+			out[prefix+"ip-permission."+name] = func(w *state.Snapshot, g *vpc.SecurityGroup, is func(string) bool) bool {
+				for r := range w.RulesOf(g.ID) {
+					if r.Direction == d {
+						if v, ok := value(w, r); ok && is(v) {
+							return true
+						}
+					}
+				}
+				return false
+			}
+		}
+	}
+	return out
+}
+
+// permissionAttributes are what filters ask of the rules of a group; ok is false if the rule has no such thing.
+func permissionAttributes() map[string]func(w *state.Snapshot, r *vpc.Rule) (value string, ok bool) {
+	block := func(r *vpc.Rule, v4 bool) (string, bool) {
+		p := r.Source.CIDR
+		if !p.IsValid() || p.Addr().Is4() != v4 {
+			return "", false
+		}
+		return p.String(), true
+	}
+	port := func(r *vpc.Rule, which func(from, to int32) int32) (string, bool) {
+		from, to, ok := vpc.PortsOf(r.Service)
+		return strconv.Itoa(int(which(from, to))), ok
+	}
+	return map[string]func(w *state.Snapshot, r *vpc.Rule) (string, bool){
+		"cidr":      func(_ *state.Snapshot, r *vpc.Rule) (string, bool) { return block(r, true) },
+		"ipv6-cidr": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) { return block(r, false) },
+		"from-port": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
+			return port(r, func(from, _ int32) int32 { return from })
+		},
+		"to-port": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
+			return port(r, func(_, to int32) int32 { return to })
+		},
+		"protocol": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) { return r.Service.Proto.String(), true },
+		"group-id": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
+			return string(r.Source.Group), r.Source.Group != ""
+		},
+		"user-id": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
+			return string(r.Source.GroupAccount), r.Source.Group != ""
+		},
+		"group-name": func(w *state.Snapshot, r *vpc.Rule) (string, bool) {
+			if r.Source.Group == "" {
+				return "", false
+			}
+			g := w.Group(r.Source.Group)
+			if g == nil {
+				return "", false
+			}
+			return g.Name, true
+		},
+		"prefix-list-id": func(*state.Snapshot, *vpc.Rule) (string, bool) { return "", false },
+	}
+}
+
+func describeSecurityGroups(tx *state.Tx, c Call, in *ec2.DescribeSecurityGroupsRequest) (*ec2.DescribeSecurityGroupsResult, error) {
+	all, err := groupsAsked(tx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := groupListing.run(tx, c, query{
+		ids:        slices.Concat(in.GroupIds, in.GroupNames),
+		filters:    in.Filters,
+		maxResults: in.MaxResults,
+		nextToken:  in.NextToken,
+	}, all)
+	if err != nil {
+		return nil, err
+	}
+	out := &ec2.DescribeSecurityGroupsResult{NextToken: next, SecurityGroups: make([]ec2.SecurityGroup, len(page))}
+	for i, g := range page {
+		wireGroup(tx.Snapshot, g, &out.SecurityGroups[i])
+	}
+	return out, nil
+}
+
+// groupsAsked walks the groups that identifiers and names choose, and those that filters may accept, by
+// identifier.
+func groupsAsked(tx *state.Tx, c Call, in *ec2.DescribeSecurityGroupsRequest) (iter.Seq[*vpc.SecurityGroup], error) {
+	ids := slices.Clone(in.GroupIds)
+	for _, name := range in.GroupNames {
+		g, err := findGroupNamed(tx, c, name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, string(g.ID))
+	}
+	all := tx.GroupsIn(c.Scope)
+	if exact, ok := exactValues(in.Filters, "group-id"); ok {
+		all = entities[*vpc.SecurityGroup](tx, c, &groupForm, exact)
+	} else if exact, ok := exactValues(in.Filters, "vpc-id"); ok && len(exact) == 1 {
+		if v, _ := vpcForm.visible(tx, c, exact[0]).(*vpc.VPC); v != nil {
+			all = tx.GroupsOf(v.ID)
+		}
+	}
+	return findOrAll(tx, c, &groupForm, ids, all)
+}
+
+// wireGroup writes a group as DescribeSecurityGroups tells it.
+func wireGroup(w *state.Snapshot, g *vpc.SecurityGroup, out *ec2.SecurityGroup) {
+	id, owner, in := string(g.ID), string(g.Scope.Account), string(g.VPC)
+	name := arn(g.Scope, g.ResourceType(), id)
+	*out = ec2.SecurityGroup{
+		GroupId: &id, OwnerId: &owner, VpcId: &in, SecurityGroupArn: &name,
+		GroupName: &g.Name, Description: &g.Description, Tags: wireTags(g.Tags),
+	}
+	var lists [2]permissions
+	for r := range w.RulesOf(g.ID) {
+		lists[r.Direction].add(r)
+	}
+	out.IpPermissions = lists[packet.Ingress].list
+	out.IpPermissionsEgress = lists[packet.Egress].list
+}
+
+// permissions gathers rules into permissions: one for each protocol and ports, in the order in which the first
+// rule of each was added.
+type permissions struct {
+	list     []ec2.IpPermission
+	services []packet.Service
+}
+
+func (p *permissions) add(r *vpc.Rule) {
+	i := slices.Index(p.services, r.Service)
+	if i < 0 {
+		i = len(p.services)
+		p.services = append(p.services, r.Service)
+		p.list = append(p.list, wireService(r.Service))
+	}
+	addSource(&p.list[i], r)
+}
