@@ -68,6 +68,8 @@ type Action struct {
 	Output bool
 	// New makes an empty request.
 	New func() Request
+	// NewResponse makes an empty response; nil without Output.
+	NewResponse func() Response
 }
 
 var actions = actionTable()

@@ -32,7 +32,6 @@ type operation struct {
 	service string
 	input   *shape
 	output  *shape // nil: answers only that it was done
-	wrapper string
 }
 
 // member is one member of a structure, resolved.

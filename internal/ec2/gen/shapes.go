@@ -107,8 +107,12 @@ func (g *generator) writeActions(b *bytes.Buffer) error {
 		_, dry := o.input.Members.By["DryRun"]
 		_, next := o.input.Members.By["NextToken"]
 		_, most := o.input.Members.By["MaxResults"]
-		fmt.Fprintf(b, "\t\t{Name: %q, Service: %s, DryRun: %t, Paginated: %t, Output: %t, New: func() Request { return new(%s) }},\n",
+		fmt.Fprintf(b, "\t\t{Name: %q, Service: %s, DryRun: %t, Paginated: %t, Output: %t, New: func() Request { return new(%s) }",
 			o.name, o.service, dry, next && most, o.output != nil, o.input.name)
+		if o.output != nil {
+			fmt.Fprintf(b, ", NewResponse: func() Response { return new(%s) }", o.output.name)
+		}
+		b.WriteString("},\n")
 	}
 	b.WriteString("\t}\n}\n\n")
 	for _, o := range g.operations {
