@@ -1,7 +1,6 @@
 package ec2
 
 import (
-	"encoding/base64"
 	"time"
 	"unicode/utf8"
 
@@ -95,7 +94,8 @@ func appendText(dst []byte, s string) []byte {
 			i++
 			continue
 		}
-		size, instead := 1, ""
+		size := 1
+		var instead string
 		switch {
 		case c == '&':
 			instead = "&amp;"
@@ -131,5 +131,3 @@ func appendText(dst []byte, s string) []byte {
 func appendTime(dst []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
 }
-
-func appendBlob(dst, data []byte) []byte { return base64.StdEncoding.AppendEncode(dst, data) }

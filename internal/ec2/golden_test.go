@@ -24,11 +24,11 @@ type golden struct {
 	Decoded json.RawMessage
 }
 
-func goldens(t testing.TB) []golden {
-	t.Helper()
+func goldens(tb testing.TB) []golden {
+	tb.Helper()
 	f, err := os.Open(filepath.Join("testdata", "golden_requests.jsonl"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
 	var all []golden
@@ -37,12 +37,12 @@ func goldens(t testing.TB) []golden {
 	for lines.Scan() {
 		var g golden
 		if err := json.Unmarshal(lines.Bytes(), &g); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		all = append(all, g)
 	}
 	if err := lines.Err(); err != nil || len(all) < 250 {
-		t.Fatalf("read %d recorded requests: %v", len(all), err)
+		tb.Fatalf("read %d recorded requests: %v", len(all), err)
 	}
 	return all
 }

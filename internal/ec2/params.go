@@ -148,22 +148,23 @@ func reserved(name string) bool {
 // comparePaths orders parameter names so that those below one member, and those of one element of a list, stand
 // together, elements by number.
 func comparePaths(a, b string) int {
-	for {
-		sa, ra, moreA := strings.Cut(a, ".")
-		sb, rb, moreB := strings.Cut(b, ".")
-		if c := compareSegments(sa, sb); c != 0 {
-			return c
-		}
-		switch {
-		case !moreA && !moreB:
-			return 0
-		case !moreA:
-			return -1
-		case !moreB:
-			return 1
-		}
-		a, b = ra, rb
+	i, n := 0, min(len(a), len(b))
+	for i < n && a[i] == b[i] {
+		i++
 	}
+	if i == len(a) && i == len(b) {
+		return 0
+	}
+	start := strings.LastIndexByte(a[:i], '.') + 1
+	sa, _, moreA := strings.Cut(a[start:], ".")
+	sb, _, _ := strings.Cut(b[start:], ".")
+	if c := compareSegments(sa, sb); c != 0 {
+		return c
+	}
+	if moreA { // one ends where the other goes on
+		return 1
+	}
+	return -1
 }
 
 // compareSegments is zero only for equal segments; indexes come first, by value.

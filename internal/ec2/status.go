@@ -23,6 +23,7 @@ func Status(code apierr.Code) int {
 		return http.StatusInternalServerError
 	case apierr.CodeRequestLimitExceeded, apierr.CodeUnavailable, apierr.CodeServiceUnavailable:
 		return http.StatusServiceUnavailable
+	default:
+		return http.StatusBadRequest
 	}
-	return http.StatusBadRequest
 }

@@ -12,6 +12,9 @@ func (g *generator) writeEncoders(b *bytes.Buffer) error {
 	err := g.structures(func(s *shape) bool { return s.out }, func(s *shape, ms []member) error {
 		fmt.Fprintf(b, "func (x *%s) appendMembers(b []byte) []byte {\n", s.name)
 		for _, m := range ms {
+			if m.of.Type == "blob" || m.list != nil && m.list.Type == "blob" {
+				return fmt.Errorf("member %s of %s is a blob: so far no response had one", m.name, s.name)
+			}
 			g.writeMember(b, s, m, used)
 		}
 		b.WriteString("\treturn b\n}\n\n")
@@ -45,9 +48,6 @@ func (g *generator) writeMember(b *bytes.Buffer, s *shape, m member, used map[st
 		present, value := field+" != nil", "*"+field
 		if m.of.Enum != nil {
 			present, value = field+` != ""`, field
-		}
-		if m.of.Type == "blob" {
-			value = field
 		}
 		fmt.Fprintf(b, "\tif %s {\n\t\tb = append(b, \"<%s>\"...)\n\t\tb = %s\n\t\tb = append(b, \"</%s>\"...)\n\t}\n", present, tag, appender(m.of, value), tag)
 	}
@@ -92,10 +92,8 @@ func appender(s *shape, value string) string {
 		return fmt.Sprintf("strconv.AppendInt(b, int64(%s), 10)", value)
 	case "double":
 		return fmt.Sprintf("strconv.AppendFloat(b, %s, 'f', -1, 64)", value)
-	case "boolean":
-		return fmt.Sprintf("strconv.AppendBool(b, %s)", value)
 	case "timestamp":
 		return fmt.Sprintf("appendTime(b, %s)", value)
 	}
-	return fmt.Sprintf("appendBlob(b, %s)", value)
+	return fmt.Sprintf("strconv.AppendBool(b, %s)", value)
 }
