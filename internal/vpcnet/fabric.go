@@ -158,7 +158,7 @@ func (f *Fabric) EnsureVPC(n *program.Network) error {
 	if err := f.ensureNamespace(path); err != nil {
 		return fmt.Errorf("make router of %s: %w", n.ID, err)
 	}
-	if err := inNamespace(path, func() error { return setSysctls(routerSysctls) }); err != nil {
+	if err := Inside(path, func() error { return setSysctls(routerSysctls) }); err != nil {
 		return fmt.Errorf("set up router of %s: %w", n.ID, err)
 	}
 	router, err := open(path)
@@ -212,7 +212,7 @@ func (f *Fabric) EnsureInstance(id program.InstanceID) error {
 	if err := f.ensureNamespace(path); err != nil {
 		return fmt.Errorf("make namespace of %s: %w", id, err)
 	}
-	if err := inNamespace(path, func() error { return setSysctls(instanceSysctls) }); err != nil {
+	if err := Inside(path, func() error { return setSysctls(instanceSysctls) }); err != nil {
 		return fmt.Errorf("set up namespace of %s: %w", id, err)
 	}
 	space, err := open(path)

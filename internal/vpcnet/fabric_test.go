@@ -168,7 +168,7 @@ func (l *lab) echoTCP(from, to program.InstanceID, addr string) string {
 	l.t.Helper()
 	var ln net.Listener
 	var conn net.Conn
-	err := inNamespace(l.InstancePath(to), func() (err error) {
+	err := Inside(l.InstancePath(to), func() (err error) {
 		ln, err = net.Listen("tcp", net.JoinHostPort(addr, "0"))
 		return err
 	})
@@ -184,7 +184,7 @@ func (l *lab) echoTCP(from, to program.InstanceID, addr string) string {
 		defer c.Close()
 		_, _ = io.Copy(c, c)
 	}()
-	err = inNamespace(l.InstancePath(from), func() (err error) {
+	err = Inside(l.InstancePath(from), func() (err error) {
 		conn, err = net.DialTimeout("tcp", ln.Addr().String(), 5*time.Second)
 		return err
 	})

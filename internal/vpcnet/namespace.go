@@ -156,29 +156,22 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
-// inNamespace runs fn inside the network namespace at path.
-func inNamespace(path string, fn func() error) error {
+// Inside runs fn on a thread of its own inside the network namespace at path.
+// What fn starts is born there; the thread ends with fn, so fn may change
+// whatever a thread has (other namespaces, its cgroup) without giving it back.
+func Inside(path string, fn func() error) error {
 	return onThread(func() error {
-		if err := Enter(path); err != nil {
-			return err
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open namespace %s: %w", path, err)
+		}
+		err = unix.Setns(fd, unix.CLONE_NEWNET)
+		if closeErr := unix.Close(fd); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return fmt.Errorf("enter namespace %s: %w", path, err)
 		}
 		return fn()
 	})
-}
-
-// Enter moves the calling thread, which must be locked and must not be used
-// again for anything else, into the network namespace at path.
-func Enter(path string) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open namespace %s: %w", path, err)
-	}
-	err = unix.Setns(fd, unix.CLONE_NEWNET)
-	if closeErr := unix.Close(fd); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return fmt.Errorf("enter namespace %s: %w", path, err)
-	}
-	return nil
 }
