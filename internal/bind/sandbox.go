@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,19 +61,26 @@ func (s *sandbox) add(args ...string) { s.args = append(s.args, args...) }
 
 // file makes a read-only file inside.
 func (s *sandbox) file(path, mode string, content []byte) error {
-	fd, err := unix.MemfdCreate(filepath.Base(path), unix.MFD_CLOEXEC)
+	number, err := s.memory(filepath.Base(path), content)
+	s.add("--perms", mode, "--ro-bind-data", number, path)
+	return err
+}
+
+// memory passes content as a descriptor, and says its number.
+func (s *sandbox) memory(name string, content []byte) (string, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
+		return "", fmt.Errorf("make %s: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), path)
-	s.add("--perms", mode, "--ro-bind-data", s.pass(f), path)
+	f := os.NewFile(uintptr(fd), name)
+	number := s.pass(f)
 	if _, err := f.Write(content); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
+		return "", fmt.Errorf("make %s: %w", name, err)
 	}
-	if _, err := f.Seek(0, 0); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", fmt.Errorf("make %s: %w", name, err)
 	}
-	return nil
+	return number, nil
 }
 
 // pass gives the process one more descriptor and says its number there.
@@ -141,6 +149,15 @@ func (s *sandbox) build(o order) error {
 	if err := s.file(scriptPath, "0555", o.UserData); err != nil {
 		return err
 	}
+	filter, err := seccompFilter()
+	if err != nil {
+		return err
+	}
+	number, err := s.memory("seccomp", filter)
+	if err != nil {
+		return err
+	}
+	s.add("--seccomp", number)
 	// Last, so that what was made above could be made. The pieces of the root
 	// that are not named above are nobody's to write.
 	s.add("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", insideHome, "--")
