@@ -190,6 +190,11 @@ var requirements = map[string]string{
 	"github.com/hashicorp/go-immutable-radix/v2": "snapshots that share structure: a commit copies a path, not the world",
 	"github.com/vishvananda/netlink":             "links, addresses and routes of a host, of which the standard library can only read a few",
 	"github.com/vishvananda/netns":               "entering and naming network namespaces",
+	"go.etcd.io/etcd/api/v3":                     "the errors that etcd's client returns",
+	"go.etcd.io/etcd/client/v3":                  "the one way to talk to etcd, embedded or external",
+	"go.etcd.io/etcd/server/v3":                  "a durable store inside the process: an installation without one beside it",
+	"go.uber.org/zap":                            "what etcd logs through; we hand it on to slog",
+	"golang.org/x/sync":                          "errgroup: goroutines with an owner that waits for them",
 	"golang.org/x/sys":                           "system calls and constants that package syscall has stopped adding",
 }
 

@@ -96,6 +96,20 @@ func NewSnapshot() *Snapshot {
 	}}
 }
 
+// Load is the world of exactly the entities, each key once, at a revision.
+func Load(rev Revision, entities []vpc.Entity) *Snapshot {
+	byKind := map[vpc.Kind][]vpc.Entity{}
+	for _, e := range entities {
+		byKind[e.Kind()] = append(byKind[e.Kind()], e)
+	}
+	s := NewSnapshot()
+	s.revision = rev
+	for kind, list := range byKind {
+		s.tables[kind] = s.tables[kind].load(list)
+	}
+	return s
+}
+
 func newInterfaces() *table[*vpc.Interface] {
 	return newTable(nil,
 		func(i *vpc.Interface) []string { return []string{key(string(i.VPC))} },

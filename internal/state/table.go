@@ -19,6 +19,7 @@ type anyTable interface {
 	get(key string) vpc.Entity // nil if absent
 	put(e vpc.Entity) anyTable
 	del(key string) anyTable
+	load(entities []vpc.Entity) anyTable
 	all() iter.Seq[vpc.Entity]
 	check() error
 }
@@ -69,6 +70,31 @@ func (t *table[E]) put(entity vpc.Entity) anyTable {
 		for _, k := range keys(e) {
 			out.indexes[i], _, _ = out.indexes[i].Insert(t.indexKey(k, e), e)
 		}
+	}
+	return out
+}
+
+// load is the table of exactly the entities, made at one go: no row is copied
+// for the sake of a reader of an earlier table.
+func (t *table[E]) load(entities []vpc.Entity) anyTable {
+	out := newTable(t.order, t.indexers...)
+	rows := out.rows.Txn()
+	indexes := make([]*iradix.Txn[E], len(out.indexes))
+	for i, tree := range out.indexes {
+		indexes[i] = tree.Txn()
+	}
+	for _, entity := range entities {
+		e := entity.(E)
+		rows.Insert([]byte(e.Key()), e)
+		for i, keys := range t.indexers {
+			for _, k := range keys(e) {
+				indexes[i].Insert(t.indexKey(k, e), e)
+			}
+		}
+	}
+	out.rows = rows.CommitOnly()
+	for i, tx := range indexes {
+		out.indexes[i] = tx.CommitOnly()
 	}
 	return out
 }

@@ -1,0 +1,224 @@
+package store
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"sync"
+
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// orderSlack is how many dropped entities a changeSet may still list, that it
+// need not be tidied at each change.
+const orderSlack = 1024
+
+// Update is a step from one durable world to a later one. A subscriber that is
+// slow gets one long step in place of many short ones; none is left out.
+type Update struct {
+	Old, New *state.Snapshot
+	// Changes lead from Old to New, each entity once. There are none where New
+	// differs from Old by its revision alone.
+	Changes []state.Change
+}
+
+// Subscription is one subscriber's view of the world's way. It belongs to one
+// goroutine.
+type Subscription struct {
+	// Start is the world that the first update leads on from.
+	Start *state.Snapshot
+
+	owner *subscribers
+	ready chan struct{} // holds one: something is pending
+
+	mu      sync.Mutex
+	old     *state.Snapshot // nil: nothing is pending
+	next    *state.Snapshot
+	pending changeSet
+}
+
+// subscribers are told of each published world, in order.
+type subscribers struct {
+	mu     sync.Mutex
+	closed bool
+	all    map[*Subscription]struct{}
+}
+
+// Subscribe begins to follow the world from the one that is published now.
+// The caller closes the subscription.
+func (s *Store) Subscribe() *Subscription {
+	s.subs.mu.Lock()
+	defer s.subs.mu.Unlock()
+	sub := &Subscription{Start: s.Snapshot(), owner: &s.subs, ready: make(chan struct{}, 1)}
+	if s.subs.all == nil {
+		s.subs.all = map[*Subscription]struct{}{}
+	}
+	if s.subs.closed {
+		close(sub.ready)
+	} else {
+		s.subs.all[sub] = struct{}{}
+	}
+	return sub
+}
+
+// Next waits for the world to move on and returns the whole way since the last
+// call. After the store is closed it is ErrClosed.
+func (sub *Subscription) Next(ctx context.Context) (Update, error) {
+	for {
+		if u, ok := sub.take(); ok {
+			return u, nil
+		}
+		select {
+		case _, open := <-sub.ready:
+			if !open {
+				if u, ok := sub.take(); ok {
+					return u, nil
+				}
+				return Update{}, ErrClosed
+			}
+		case <-ctx.Done():
+			return Update{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (sub *Subscription) take() (Update, bool) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.old == nil {
+		return Update{}, false
+	}
+	u := Update{sub.old, sub.next, sub.pending.list()}
+	sub.old, sub.next, sub.pending = nil, nil, changeSet{}
+	return u, true
+}
+
+// Close ends the subscription.
+func (sub *Subscription) Close() {
+	sub.owner.mu.Lock()
+	defer sub.owner.mu.Unlock()
+	if _, ok := sub.owner.all[sub]; ok {
+		delete(sub.owner.all, sub)
+		close(sub.ready)
+	}
+}
+
+// publish makes next the published world and tells of it, in one step, so that
+// who subscribes meanwhile misses nothing and hears nothing twice.
+func (s *subscribers) publish(w *atomicWorld, next *world, changes []state.Change) (old *world) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old = w.Swap(next)
+	if old.snap == next.snap {
+		return old
+	}
+	for sub := range s.all {
+		sub.tell(old.snap, next.snap, changes)
+	}
+	return old
+}
+
+func (sub *Subscription) tell(old, next *state.Snapshot, changes []state.Change) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.old == nil {
+		sub.old = old
+	}
+	sub.next = next
+	sub.pending.add(changes)
+	select {
+	case sub.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (s *subscribers) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for sub := range s.all {
+		delete(s.all, sub)
+		close(sub.ready)
+	}
+}
+
+// changeSet merges changes that follow one another: each entity once, from its
+// first before to its last after. What ends as it began is dropped, so a set is
+// never larger than the two worlds it lies between.
+type changeSet struct {
+	order []entityID // of first changes; some may be dropped, or listed again
+	byID  map[entityID]state.Change
+}
+
+type entityID struct {
+	kind vpc.Kind
+	key  string
+}
+
+func (s *changeSet) add(changes []state.Change) {
+	if s.byID == nil {
+		s.byID = make(map[entityID]state.Change, len(changes))
+	}
+	for _, c := range changes {
+		id := entityID{c.Kind, c.Key}
+		if earlier, ok := s.byID[id]; ok {
+			c.Before = earlier.Before
+		} else {
+			s.order = append(s.order, id)
+		}
+		if c.Before == c.After {
+			delete(s.byID, id)
+		} else {
+			s.byID[id] = c
+		}
+	}
+	if len(s.order) > 2*len(s.byID)+orderSlack {
+		s.tidy()
+	}
+}
+
+// tidy makes order list each entity of the set once.
+func (s *changeSet) tidy() {
+	seen := make(map[entityID]struct{}, len(s.byID))
+	s.order = slices.DeleteFunc(s.order, func(id entityID) bool {
+		_, listed := seen[id]
+		_, held := s.byID[id]
+		seen[id] = struct{}{}
+		return listed || !held
+	})
+}
+
+// list is the changes in the order in which entities were first changed.
+func (s *changeSet) list() []state.Change {
+	if len(s.order) != len(s.byID) {
+		s.tidy()
+	}
+	out := make([]state.Change, 0, len(s.order))
+	for _, id := range s.order {
+		out = append(out, s.byID[id])
+	}
+	return out
+}
+
+// difference finds what leads from old to read, a world that was decoded anew,
+// and makes that world of old's entities where they are the same.
+func difference(old, read *state.Snapshot) (*state.Snapshot, []state.Change) {
+	var changes []state.Change
+	for kind := range state.Kinds() {
+		for e := range old.All(kind) {
+			if read.Get(kind, e.Key()) == nil {
+				changes = append(changes, state.Change{Kind: kind, Key: e.Key(), Before: e})
+			}
+		}
+		for e := range read.All(kind) {
+			if before := old.Get(kind, e.Key()); !reflect.DeepEqual(before, e) {
+				changes = append(changes, state.Change{Kind: kind, Key: e.Key(), Before: before, After: e})
+			}
+		}
+	}
+	if len(changes) == 0 && old.Revision() == read.Revision() {
+		return old, nil
+	}
+	return old.Apply(read.Revision(), changes), changes
+}
