@@ -1,13 +1,30 @@
 package ops
 
 import (
+	"cmp"
+	"iter"
+	"slices"
 	"strconv"
 
+	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/packet"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
+
+func ruleActions() []Operation {
+	return []Operation{
+		writes(authorizeSecurityGroupIngress),
+		writes(authorizeSecurityGroupEgress),
+		writes(revokeSecurityGroupIngress),
+		writes(revokeSecurityGroupEgress),
+		writes(modifySecurityGroupRules),
+		writes(updateSecurityGroupRuleDescriptionsIngress),
+		writes(updateSecurityGroupRuleDescriptionsEgress),
+		reads(describeSecurityGroupRules),
+	}
+}
 
 // draft is a rule that a request speaks of: to be added, or to be found.
 type draft struct {
@@ -127,4 +144,77 @@ func ruleKey(r *vpc.Rule) string {
 	const digits = 20 // of the largest number
 	n := strconv.FormatUint(r.Seq, 10)
 	return "00000000000000000000"[:digits-len(n)] + n + "/" + string(r.ID)
+}
+
+var ruleListing = listing[*vpc.Rule]{
+	attributes: attributes[*vpc.Rule]{
+		"group-id":               one(func(r *vpc.Rule) string { return string(r.Group) }),
+		"security-group-rule-id": one((*vpc.Rule).Key),
+	},
+	tags: tagsOf[*vpc.Rule],
+	key:  ruleKey,
+	paging: paging{
+		min: 5, max: 1000, param: "maxResults",
+		together: "The parameter 'securityGroupRuleIds' may not be used in combination with 'maxResults'.",
+		badToken: apierr.CodeInvalidPaginationToken,
+	},
+}
+
+func describeSecurityGroupRules(tx *state.Tx, c Call, in *ec2.DescribeSecurityGroupRulesRequest) (*ec2.DescribeSecurityGroupRulesResult, error) {
+	all, err := rulesAsked(tx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := ruleListing.run(tx, c, query{
+		ids: in.SecurityGroupRuleIds, filters: in.Filters, maxResults: in.MaxResults, nextToken: in.NextToken,
+	}, all)
+	if err != nil {
+		return nil, err
+	}
+	out := &ec2.DescribeSecurityGroupRulesResult{NextToken: next, SecurityGroupRules: make([]ec2.SecurityGroupRule, len(page))}
+	for i, r := range page {
+		out.SecurityGroupRules[i] = wireRule(r)
+		if r.Tags == nil {
+			out.SecurityGroupRules[i].Tags = []ec2.Tag{}
+		}
+	}
+	return out, nil
+}
+
+// rulesAsked walks the rules with the request's identifiers, or those that its filters may accept, as they were
+// added. A group's identifier in a filter has to be one, unlike other filters' values.
+func rulesAsked(tx *state.Tx, c Call, in *ec2.DescribeSecurityGroupRulesRequest) (iter.Seq[*vpc.Rule], error) {
+	for i := range in.Filters {
+		if text(in.Filters[i].Name) != "group-id" {
+			continue
+		}
+		for _, id := range in.Filters[i].Values {
+			if literal(id) && groupForm.fits(id) != nil {
+				return nil, apierr.New(apierr.CodeInvalidGroupIdMalformed, "The security group ID '%s' is malformed", id)
+			}
+		}
+	}
+	if len(in.SecurityGroupRuleIds) > 0 {
+		rules, err := findAll[*vpc.Rule](tx, c, &ruleForm, in.SecurityGroupRuleIds)
+		return inOrder(rules), err
+	}
+	var rules []*vpc.Rule
+	if ids, ok := exactValues(in.Filters, "security-group-rule-id"); ok {
+		return inOrder(slices.Collect(entities[*vpc.Rule](tx, c, &ruleForm, ids))), nil
+	}
+	if ids, ok := exactValues(in.Filters, "group-id"); ok {
+		for g := range entities[*vpc.SecurityGroup](tx, c, &groupForm, ids) {
+			rules = slices.AppendSeq(rules, tx.RulesOf(g.ID))
+		}
+		return inOrder(rules), nil
+	}
+	return tx.RulesIn(c.Scope), nil
+}
+
+// inOrder walks rules as they were added.
+func inOrder(rules []*vpc.Rule) iter.Seq[*vpc.Rule] {
+	slices.SortFunc(rules, func(a, b *vpc.Rule) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
+	})
+	return slices.Values(rules)
 }

@@ -24,6 +24,7 @@ var operations = operationTable()
 func operationTable() []Operation {
 	out := slices.Concat(
 		groupActions(),
+		ruleActions(),
 		tagActions(),
 	)
 	slices.SortFunc(out, func(a, b Operation) int { return strings.Compare(a.Name, b.Name) })
