@@ -1,7 +1,6 @@
 package sallyport_test
 
 import (
-	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -264,11 +263,7 @@ func TestRoomsKeepTheirBudget(t *testing.T) {
 			t.Errorf("room %s is within its budget: strike it from overBudget", r.name)
 		}
 	}
-	if testing.Verbose() {
-		for _, name := range slices.Sorted(maps.Keys(lines)) {
-			if i := roomIndex(name); i >= 0 {
-				t.Logf("%-10s %5d lines of %d", name, lines[name], rooms[i].budget)
-			}
-		}
+	for _, r := range rooms {
+		t.Logf("%-10s %5d lines of %d", r.name, lines[r.name], r.budget)
 	}
 }

@@ -124,9 +124,7 @@ func (r *report) handle(e event) {
 	case "output":
 		text := strings.TrimSuffix(e.Output, "\n")
 		if e.Test == "" && closingLine.MatchString(text) {
-			r.closing = append(r.closing, text)
-			fmt.Fprintln(r.out, text) // progress; said again at the end
-			return
+			r.closing = append(r.closing, text) // said again at the end
 		}
 		r.lines[key] = append(r.lines[key], text)
 	case "skip":
@@ -134,13 +132,23 @@ func (r *report) handle(e event) {
 			reason := reasonOf(r.lines[key])
 			r.skipped[reason] = append(r.skipped[reason], e.Test)
 		}
-		delete(r.lines, key)
+		r.end(key)
 	case "pass":
-		delete(r.lines, key)
+		r.end(key)
 	case "fail":
 		r.failed = true
 		r.fail(key)
 	}
+}
+
+// end forgets what a test said that did not fail; of a package the closing line is progress to show.
+func (r *report) end(key testKey) {
+	for _, text := range r.lines[key] {
+		if key.test == "" && closingLine.MatchString(text) {
+			fmt.Fprintln(r.out, text)
+		}
+	}
+	delete(r.lines, key)
 }
 
 // fail prints what a failed test or package said. A subtest's output waits for its root's, under which
@@ -158,12 +166,14 @@ func (r *report) fail(key testKey) {
 		return
 	}
 	if key.test == "" {
+		var cutOff []string
 		for _, other := range slices.SortedFunc(maps.Keys(r.lines), compareKeys) {
 			if other.pkg == key.pkg {
-				said = append(said, r.lines[other]...)
+				cutOff = append(cutOff, r.lines[other]...)
 				delete(r.lines, other)
 			}
 		}
+		said = append(cutOff, said...)
 	}
 	for _, text := range said {
 		if !noise.MatchString(text) {
