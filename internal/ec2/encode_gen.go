@@ -3659,9 +3659,9 @@ func (x *InferenceAcceleratorInfo) appendMembers(b []byte) []byte {
 	} else {
 		b = append(b, "<accelerators>"...)
 		for i := range x.Accelerators {
-			b = append(b, "<item>"...)
+			b = append(b, "<member>"...)
 			b = x.Accelerators[i].appendMembers(b)
-			b = append(b, "</item>"...)
+			b = append(b, "</member>"...)
 		}
 		b = append(b, "</accelerators>"...)
 	}

@@ -2,6 +2,7 @@ package ec2_test
 
 import (
 	"bytes"
+	gocmp "cmp"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
@@ -237,8 +238,8 @@ func (w *wire) read(t *testing.T, shape string, e element) any {
 	case "list":
 		v := []any{}
 		for _, c := range e.Children {
-			if c.XMLName.Local != "item" {
-				t.Errorf("element <%s> in a list", c.XMLName.Local)
+			if want := gocmp.Or(s.Member.LocationName, "member"); c.XMLName.Local != want {
+				t.Errorf("element <%s> in %s, want <%s>", c.XMLName.Local, shape, want)
 			}
 			v = append(v, w.read(t, s.Member.Shape, c))
 		}

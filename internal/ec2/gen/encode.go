@@ -58,8 +58,6 @@ func (g *generator) writeList(b *bytes.Buffer, s *shape, m member, used map[stri
 	field := "x." + m.name
 	if m.of.Member.LocationName != "" {
 		item = m.of.Member.LocationName
-	} else if m.of.LocationName != "" {
-		item = m.of.LocationName
 	}
 	closing := ""
 	for _, key := range []string{s.name + "." + m.name, s.name + ".*"} {
