@@ -230,7 +230,7 @@ func (g cgroups) processes(name string) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read control group: %w", err)
 		}
-		for _, f := range strings.Fields(string(b)) {
+		for f := range strings.FieldsSeq(string(b)) {
 			pid, err := strconv.Atoi(f)
 			if err != nil {
 				return nil, fmt.Errorf("read control group: %w", err)

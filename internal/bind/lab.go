@@ -59,15 +59,18 @@ type Lab struct {
 	log     *slog.Logger
 	groups  cgroups
 
-	mu   sync.Mutex
-	busy map[program.InstanceID]*sync.Mutex // grows by one entry per instance seen
+	turns [turnsMax]sync.Mutex // an instance's is chosen by its id
 }
+
+// turnsMax is how many instances can be worked on at once: more than the
+// goroutines that a host's agent has for it.
+const turnsMax = 64
 
 // NewLab is the lab of this host. It touches nothing yet.
 func NewLab(o Options) (*Lab, error) {
 	l := &Lab{
 		dir: filepath.Join(o.StateDir, "instances"), selfExe: o.SelfExe, limits: o.Limits,
-		net: o.Net, log: o.Log, busy: map[program.InstanceID]*sync.Mutex{},
+		net: o.Net, log: o.Log,
 	}
 	for _, f := range []struct {
 		field *int64
@@ -131,16 +134,15 @@ func (l *Lab) Prepare(inst *program.Instance) ([]Bound, error) {
 
 // removeSurplus removes interfaces that the instance has no longer.
 func (l *Lab) removeSurplus(inst *program.Instance) error {
-	inv, err := l.net.List()
+	have, err := l.net.Interfaces(inst.ID)
 	if err != nil {
 		return err
 	}
-	for _, k := range inv.Links {
-		wanted := slices.ContainsFunc(inst.NICs, func(n program.NIC) bool { return n.Interface == k.Interface })
-		if k.Instance != inst.ID || wanted {
+	for _, id := range have {
+		if slices.ContainsFunc(inst.NICs, func(n program.NIC) bool { return n.Interface == id }) {
 			continue
 		}
-		if err := l.net.RemoveLink(k.Interface); err != nil {
+		if err := l.net.RemoveLink(inst.ID, id); err != nil {
 			return err
 		}
 	}
@@ -272,9 +274,16 @@ func (l *Lab) Status(id program.InstanceID) (Status, error) {
 	if err := checkID(id); err != nil {
 		return s, err
 	}
+	watched, err := supervisor(l.instanceDir(id)) // before the record, which it writes last of all
+	if err != nil {
+		return s, err
+	}
 	rec, found, err := l.readRecord(id)
 	if !found || err != nil {
 		return s, err
+	}
+	if rec.UserData == UserDataRunning && watched == 0 {
+		rec.UserData = UserDataLost
 	}
 	here, err := l.here(id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -301,15 +310,10 @@ func (l *Lab) RemoveAll() error {
 	return errors.Join(errs...)
 }
 
-// turn waits until nobody else works on the instance; the result ends the turn.
+// turn waits until nobody else works on the instance (or on one that shares its
+// lock); the result ends the turn.
 func (l *Lab) turn(id program.InstanceID) func() {
-	l.mu.Lock()
-	m := l.busy[id]
-	if m == nil {
-		m = new(sync.Mutex)
-		l.busy[id] = m
-	}
-	l.mu.Unlock()
+	m := &l.turns[hash(string(id))%turnsMax]
 	m.Lock()
 	return m.Unlock
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -90,7 +89,7 @@ func trace(t *testing.T) []string {
 // restart forgets everything, as a new process would.
 func (w *world) restart() {
 	w.t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	w.fabric = vpcnet.New(log, vpcnet.Options{Prefix: w.name + "-"})
 	exe, err := os.Executable()
 	if err != nil {
@@ -368,6 +367,9 @@ func TestSupervisorGone(t *testing.T) {
 	members, err := w.members("i-a")
 	if err != nil || len(members) == 0 {
 		t.Fatalf("members %v, %v", members, err)
+	}
+	if s, err := w.Status("i-a"); err != nil || !s.Running || s.UserData != UserDataLost {
+		t.Errorf("status %+v, %v", s, err)
 	}
 	if err := w.Stop("i-a"); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ const (
 	UserDataRunning UserData = "running"
 	UserDataEnded   UserData = "ended"
 	UserDataFailed  UserData = "failed" // it was not run
+	UserDataLost    UserData = "lost"   // it was running; who watched it is gone
 )
 
 // record is what was started, as it stands in the instance's folder.
@@ -69,8 +70,8 @@ func (l *Lab) readRecord(id program.InstanceID) (record, bool, error) {
 	if err != nil {
 		return r, false, fmt.Errorf("read boot record: %w", err)
 	}
-	if json.Unmarshal(b, &r) != nil {
-		return record{}, false, nil
+	if err := json.Unmarshal(b, &r); err != nil {
+		return record{}, false, nil //nolint:nilerr // as good as absent: see above
 	}
 	return r, true, nil
 }

@@ -33,9 +33,13 @@ const (
 
 // hostUID is the user that an instance's processes are on the host.
 func hostUID(id string) int {
+	return hostUIDBase | int(hash(id)&hostUIDMask)
+}
+
+func hash(s string) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(id)) // never fails
-	return hostUIDBase | int(h.Sum32()&hostUIDMask)
+	_, _ = h.Write([]byte(s)) // never fails
+	return h.Sum32()
 }
 
 // systemFolders are shown to an instance, read-only. Those that are links on the

@@ -180,7 +180,7 @@ func (s *supervision) start() error {
 		return err
 	}
 	if err := groups.joinSupervisors(); err != nil {
-		return err
+		s.order.Record.Unlimited = append(s.order.Record.Unlimited, "supervisor: shares the daemon's fate: "+err.Error())
 	}
 	// Whatever loses its parent becomes our child: we end when we have none.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

@@ -176,6 +176,9 @@ func (f *Fabric) EnsureVPC(n *program.Network) error {
 	}, n.CIDRs...)
 	var want []route
 	for _, p := range drop {
+		if p.Addr().Is6() && !hasIPv6() {
+			continue // such a kernel routes none of it
+		}
 		r := route{dst: p.Masked(), kind: unix.RTN_BLACKHOLE, metric: routeOfLastResort, table: unix.RT_TABLE_MAIN}
 		if p.Addr().Is6() {
 			r.link = lo // where the kernel puts them
@@ -196,7 +199,7 @@ func (f *Fabric) RemoveVPC(id program.NetworkID) error {
 		return err
 	}
 	for _, l := range links {
-		if err := f.remove(l); err != nil {
+		if err := f.RemoveLink(l.Instance, l.Interface); err != nil {
 			return err
 		}
 	}
@@ -229,15 +232,12 @@ func (f *Fabric) EnsureInstance(id program.InstanceID) error {
 // RemoveInstance removes the instance's links and its namespace. Its processes
 // are the caller's to end first: they would keep the namespace.
 func (f *Fabric) RemoveInstance(id program.InstanceID) error {
-	inv, err := f.List()
+	have, err := f.Interfaces(id)
 	if err != nil {
 		return err
 	}
-	for _, l := range inv.Links {
-		if l.Instance != id {
-			continue
-		}
-		if err := f.remove(l); err != nil {
+	for _, eni := range have {
+		if err := f.RemoveLink(id, eni); err != nil {
 			return err
 		}
 	}

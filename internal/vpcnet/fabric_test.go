@@ -55,7 +55,7 @@ func newLab(t *testing.T) *lab {
 
 // restart forgets everything, as a new process would.
 func (l *lab) restart() {
-	l.Fabric = New(slog.New(slog.NewTextHandler(io.Discard, nil)), Options{Prefix: l.prefix})
+	l.Fabric = New(slog.New(slog.DiscardHandler), Options{Prefix: l.prefix})
 }
 
 func (l *lab) vpc(id program.NetworkID, cidrs ...string) {
@@ -263,7 +263,7 @@ func TestSeveralInterfaces(t *testing.T) {
 		t.Errorf("without a source: %s", out)
 	}
 	// The second interface goes while the instance runs, and comes back.
-	if err := l.RemoveLink(second.NIC.Interface); err != nil {
+	if err := l.RemoveLink("i-a", second.NIC.Interface); err != nil {
 		t.Fatal(err)
 	}
 	l.reach("i-b", "10.0.0.10")

@@ -136,48 +136,93 @@ func (p *pair) awaitCarrier() error {
 	}
 }
 
-// RemoveLink removes the interface's link, wherever it is. Absent is fine.
-func (f *Fabric) RemoveLink(id program.InterfaceID) error {
+// Interfaces are the interfaces that the instance has on this host, up or down.
+func (f *Fabric) Interfaces(id program.InstanceID) ([]program.InterfaceID, error) {
+	if !isNamespace(f.InstancePath(id)) {
+		return f.orphans(id)
+	}
+	host, err := open(f.InstancePath(id))
+	if err != nil {
+		return nil, err
+	}
+	defer host.close()
+	all, err := host.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list links of %s: %w", id, err)
+	}
+	var out []program.InterfaceID
+	for _, l := range all {
+		if eni, _, ours := parseAlias(l.Attrs().Alias); ours {
+			out = append(out, eni)
+		}
+	}
+	return out, nil
+}
+
+// orphans are the links of an instance whose namespace was lost by another hand
+// than ours; they are found from the routers.
+func (f *Fabric) orphans(id program.InstanceID) ([]program.InterfaceID, error) {
 	inv, err := f.List()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var out []program.InterfaceID
 	for _, l := range inv.Links {
-		if l.Interface != id {
-			continue
+		if l.Instance == id {
+			out = append(out, l.Interface)
 		}
-		if err := f.remove(l); err != nil {
-			return err
-		}
+	}
+	return out, nil
+}
+
+// RemoveLink removes an interface of an instance, with the rules that chose it.
+// Absent is fine.
+func (f *Fabric) RemoveLink(instance program.InstanceID, id program.InterfaceID) error {
+	if err := f.removeLink(instance, id); err != nil {
+		return fmt.Errorf("remove %s from %s: %w", id, instance, err)
 	}
 	return nil
 }
 
-// remove deletes a link and the source rules that its instance had for it.
-func (f *Fabric) remove(l Found) error {
-	router, err := open(l.NetNS)
-	if err != nil {
-		return err
-	}
-	defer router.close()
-	if path := f.InstancePath(l.Instance); isNamespace(path) {
+func (f *Fabric) removeLink(instance program.InstanceID, id program.InterfaceID) error {
+	want := alias(id, instance)
+	if path := f.InstancePath(instance); isNamespace(path) {
 		host, err := open(path)
 		if err != nil {
 			return err
 		}
 		defer host.close()
-		inner, err := host.findAlias(alias(l.Interface, l.Instance))
-		if err != nil {
+		inner, err := host.findAlias(want)
+		if inner == nil || err != nil {
 			return err
 		}
-		if inner != nil {
-			index, _ := deviceIndex(inner.Attrs().Name)
+		if index, err := deviceIndex(inner.Attrs().Name); err == nil {
 			if err := host.syncRules(index, nil); err != nil {
 				return err
 			}
 		}
+		return host.LinkDel(inner) // and with it the router's side
 	}
-	return router.deleteLink(l.IfName)
+	inv, err := f.List()
+	if err != nil {
+		return err
+	}
+	for _, l := range inv.Links {
+		if l.Instance != instance || l.Interface != id {
+			continue
+		}
+		router, err := open(l.NetNS)
+		if err != nil {
+			return err
+		}
+		defer router.close()
+		if outer, err := router.findAlias(want); outer == nil || err != nil {
+			return err
+		} else if err := router.LinkDel(outer); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pair is a link looked at from both ends. inner and outer are nil while they
@@ -232,6 +277,9 @@ func (p *pair) joined() bool {
 // another instance or device index, or another interface at this one.
 func (p *pair) clear() error {
 	if p.outer != nil {
+		if eni, _, ours := parseAlias(p.outer.Attrs().Alias); ours && eni != p.want.NIC.Interface {
+			return fmt.Errorf("link name %s is taken by %s", p.outer.Attrs().Name, eni)
+		}
 		if err := p.router.LinkDel(p.outer); err != nil {
 			return fmt.Errorf("remove old link: %w", err)
 		}
@@ -315,7 +363,7 @@ func parseAlias(s string) (program.InterfaceID, program.InstanceID, bool) {
 func (s *space) findName(name string) (netlink.Link, error) {
 	l, err := s.LinkByName(name)
 	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent {
-		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find link %s: %w", name, err)
@@ -334,16 +382,5 @@ func (s *space) findAlias(alias string) (netlink.Link, error) {
 			return l, nil
 		}
 	}
-	return nil, nil //nolint:nilnil // absence is an ordinary answer here
-}
-
-func (s *space) deleteLink(name string) error {
-	l, err := s.findName(name)
-	if l == nil || err != nil {
-		return err
-	}
-	if err := s.LinkDel(l); err != nil {
-		return fmt.Errorf("remove link %s: %w", name, err)
-	}
-	return nil
+	return nil, nil
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,11 +17,14 @@ import (
 // sysctl is one setting below /proc/sys/net.
 type sysctl struct{ key, value string }
 
-// commonSysctls hold in every namespace of ours. "default" reaches the links
+// commonSysctls hold in every namespace of ours. A new namespace takes IPv4's
+// values from the host's, so what we rely on is said here. "default" reaches the links
 // that are made later; "all" is needed as well where the kernel combines both.
 var commonSysctls = []sysctl{
 	// Addresses are given by us and unique by the control plane's word: usable
 	// at once, without duplicate detection and without advice from the wire.
+	{"ipv6/conf/all/disable_ipv6", "0"},
+	{"ipv6/conf/default/disable_ipv6", "0"},
 	{"ipv6/conf/all/accept_dad", "0"},
 	{"ipv6/conf/default/accept_dad", "0"},
 	{"ipv6/conf/default/dad_transmits", "0"},
@@ -34,12 +39,18 @@ var commonSysctls = []sysctl{
 	{"ipv4/conf/default/send_redirects", "0"},
 	{"ipv4/conf/all/rp_filter", "0"},
 	{"ipv4/conf/default/rp_filter", "0"},
+	{"ipv4/conf/all/route_localnet", "0"},
+	{"ipv4/conf/default/route_localnet", "0"},
+	{"ipv4/conf/all/proxy_arp", "0"},
+	{"ipv4/conf/default/proxy_arp", "0"},
 }
 
 // routerSysctls make a router. Its links have one link-local address, the
 // gateway's, which we give: none is generated.
-var routerSysctls = append(commonSysctls[:len(commonSysctls):len(commonSysctls)],
+var routerSysctls = append(slices.Clip(commonSysctls),
 	sysctl{"ipv4/ip_forward", "1"},
+	sysctl{"ipv4/conf/all/arp_ignore", "0"},
+	sysctl{"ipv4/conf/default/arp_ignore", "0"},
 	sysctl{"ipv6/conf/all/forwarding", "1"},
 	sysctl{"ipv6/conf/default/addr_gen_mode", "1"},
 )
@@ -47,7 +58,9 @@ var routerSysctls = append(commonSysctls[:len(commonSysctls):len(commonSysctls)]
 // instanceSysctls make a host that is nobody's router; what runs in it has no
 // capabilities, and may use low ports and ping all the same, as on a machine of
 // its own. With several interfaces, each answers only for its own addresses.
-var instanceSysctls = append(commonSysctls[:len(commonSysctls):len(commonSysctls)],
+var instanceSysctls = append(slices.Clip(commonSysctls),
+	sysctl{"ipv4/ip_forward", "0"},
+	sysctl{"ipv6/conf/all/forwarding", "0"},
 	sysctl{"ipv4/ip_unprivileged_port_start", "0"},
 	sysctl{"ipv4/ping_group_range", "0\t2147483647"},
 	sysctl{"ipv4/conf/all/arp_ignore", "1"},
@@ -57,6 +70,9 @@ var instanceSysctls = append(commonSysctls[:len(commonSysctls):len(commonSysctls
 // setSysctls writes what differs, in the calling thread's namespace.
 func setSysctls(list []sysctl) error {
 	for _, s := range list {
+		if strings.HasPrefix(s.key, "ipv6/") && !hasIPv6() {
+			continue
+		}
 		path := "/proc/sys/net/" + s.key
 		have, err := os.ReadFile(path)
 		if err != nil {
@@ -70,6 +86,12 @@ func setSysctls(list []sysctl) error {
 		}
 	}
 	return nil
+}
+
+// hasIPv6 says whether this host's kernel does IPv6 at all.
+func hasIPv6() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6")
+	return err == nil
 }
 
 // isNamespace says whether a namespace is mounted at path; a plain file is what

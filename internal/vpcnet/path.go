@@ -42,7 +42,10 @@ func (p *pair) syncAddrs() error {
 	for _, a := range p.want.NIC.Addrs {
 		inner = append(inner, netip.PrefixFrom(a, a.BitLen()))
 	}
-	outer := []netip.Prefix{netip.PrefixFrom(linkLocalGateway, 64)}
+	var outer []netip.Prefix
+	if hasIPv6() {
+		outer = append(outer, netip.PrefixFrom(linkLocalGateway, 64))
+	}
 	if gw := p.want.NIC.Gateway; gw.IsValid() {
 		outer = append(outer, netip.PrefixFrom(gw, gw.BitLen()))
 	}
