@@ -155,7 +155,7 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 			t.Errorf("%s: package %s has %d package comments, want one", key.dir, key.name, len(with))
 			continue
 		}
-		want := "Package " + key.name + " "
+		want := "Package " + with[0].pkg + " "
 		if key.name == "main" {
 			want = "Command " + path.Base(key.dir) + " "
 		}
@@ -186,6 +186,8 @@ func TestGeneratedFilesAreNamedSo(t *testing.T) {
 // requirements are the modules we name ourselves, each with what it saves us.
 var requirements = map[string]string{
 	"github.com/aws/aws-sdk-go-v2":               "tests: its signer is the oracle of sigv4",
+	"github.com/aws/aws-sdk-go-v2/service/ec2":   "tests: a real client, of which it matters that it reads what we write",
+	"github.com/aws/smithy-go":                   "tests: the type of that client's errors",
 	"github.com/google/go-cmp":                   "tests: differences of whole values that a person can read",
 	"github.com/hashicorp/go-immutable-radix/v2": "snapshots that share structure: a commit copies a path, not the world",
 	"github.com/vishvananda/netlink":             "links, addresses and routes of a host, of which the standard library can only read a few",
