@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -157,6 +158,25 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What is kept of a request does not keep its body.
+func TestDecodedTextIsACopy(t *testing.T) {
+	form := "Action=CreateVpc&CidrBlock=10.0.0.0/16&InstanceTenancy=default"
+	r, err := decode(form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vpc, ok := r.(*ec2.CreateVpcRequest)
+	if !ok {
+		t.Fatalf("decoded %T", r)
+	}
+	for _, kept := range []string{*vpc.CidrBlock, string(vpc.InstanceTenancy)} {
+		i := strings.Index(form, kept)
+		if i < 0 || unsafe.StringData(form[i:]) == unsafe.StringData(kept) {
+			t.Errorf("%q lies in the form (at %d)", kept, i)
+		}
 	}
 }
 

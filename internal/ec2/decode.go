@@ -147,7 +147,11 @@ func (d *decoder) value(n *node) (string, bool) {
 	return d.params[n.param].Value, true
 }
 
-func (d *decoder) textValue(n *node) (string, bool) { return d.value(n) }
+// textValue copies: a group's name that is kept for years must not keep the megabyte it came in.
+func (d *decoder) textValue(n *node) (string, bool) {
+	s, ok := d.value(n)
+	return strings.Clone(s), ok
+}
 
 func (d *decoder) int32Value(n *node) (int32, bool) {
 	s, ok := d.value(n)
@@ -222,7 +226,7 @@ func readEnum[E ~string](d *decoder, n *node) (E, bool) {
 		d.bad(n, "It must not be empty.")
 		return "", false
 	}
-	return E(s), ok
+	return E(strings.Clone(s)), ok
 }
 
 func readValue[T any](d *decoder, n *node, read func(*decoder, *node) (T, bool)) T {

@@ -48,8 +48,8 @@ func older(a, b string) bool {
 	return false
 }
 
-// parseWithBotocore gives the bodies to botocore's own parsers, which the AWS CLI and boto3 use.
-func parseWithBotocore(t *testing.T, in []answer) []answer {
+// botocore is the Python that has botocore; without one the test is skipped.
+func botocore(t *testing.T) string {
 	t.Helper()
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -58,6 +58,13 @@ func parseWithBotocore(t *testing.T, in []answer) []answer {
 	if err := exec.CommandContext(t.Context(), python, "-c", "import botocore").Run(); err != nil {
 		t.Skip("needs botocore, which python3 cannot import")
 	}
+	return python
+}
+
+// parseWithBotocore gives the bodies to botocore's own parsers, which the AWS CLI and boto3 use.
+func parseWithBotocore(t *testing.T, in []answer) []answer {
+	t.Helper()
+	python := botocore(t)
 	data, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
