@@ -49,7 +49,7 @@ var rooms = []room{
 	{"flowlog", "packet", shared, 600},
 	{"store", "apierr state vpc", control, 900},
 	{"api", "above", control, 700},
-	{"feed", "flowlog program", shared, 700},
+	{"feed", "flowlog packet program", shared, 1400},
 	{"publish", "compile feed flowlog program state", control, 500},
 	{"agent", "feed flowlog packet program", host, 900},
 	{"vpcnet", "packet program", host, 900},
