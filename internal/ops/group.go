@@ -324,8 +324,9 @@ func describeSecurityGroups(tx *state.Tx, c Call, in *ec2.DescribeSecurityGroups
 		return nil, err
 	}
 	out := &ec2.DescribeSecurityGroupsResult{NextToken: next, SecurityGroups: make([]ec2.SecurityGroup, len(page))}
+	var scratch permissionScratch
 	for i, g := range page {
-		wireGroup(tx.Snapshot, g, &out.SecurityGroups[i])
+		wireGroup(tx.Snapshot, g, &scratch, &out.SecurityGroups[i])
 	}
 	return out, nil
 }
@@ -353,34 +354,42 @@ func groupsAsked(tx *state.Tx, c Call, in *ec2.DescribeSecurityGroupsRequest) (i
 }
 
 // wireGroup writes a group as DescribeSecurityGroups tells it.
-func wireGroup(w *state.Snapshot, g *vpc.SecurityGroup, out *ec2.SecurityGroup) {
-	id, owner, in := string(g.ID), string(g.Scope.Account), string(g.VPC)
-	name := arn(g.Scope, g.ResourceType(), id)
+func wireGroup(w *state.Snapshot, g *vpc.SecurityGroup, scratch *permissionScratch, out *ec2.SecurityGroup) {
+	name := arn(g.Scope, g.ResourceType(), string(g.ID))
+	texts := &[...]string{string(g.ID), string(g.Scope.Account), string(g.VPC)}
 	*out = ec2.SecurityGroup{
-		GroupId: &id, OwnerId: &owner, VpcId: &in, SecurityGroupArn: &name,
+		GroupId: &texts[0], OwnerId: &texts[1], VpcId: &texts[2], SecurityGroupArn: &name,
 		GroupName: &g.Name, Description: &g.Description, Tags: wireTags(g.Tags),
 	}
-	var lists [2]permissions
-	for r := range w.RulesOf(g.ID) {
-		lists[r.Direction].add(r)
-	}
-	out.IpPermissions = lists[packet.Ingress].list
-	out.IpPermissionsEgress = lists[packet.Egress].list
+	scratch.rules = slices.AppendSeq(scratch.rules[:0], w.RulesOf(g.ID))
+	out.IpPermissions = scratch.permissions(packet.Ingress)
+	out.IpPermissionsEgress = scratch.permissions(packet.Egress)
 }
 
-// permissions gathers rules into permissions: one for each protocol and ports, in the order in which the first
-// rule of each was added.
-type permissions struct {
-	list     []ec2.IpPermission
+// permissionScratch gathers the rules of one group after another into permissions. It keeps its room from group
+// to group: telling a thousand groups is the most frequent large answer.
+type permissionScratch struct {
+	rules    []*vpc.Rule
 	services []packet.Service
 }
 
-func (p *permissions) add(r *vpc.Rule) {
-	i := slices.Index(p.services, r.Service)
-	if i < 0 {
-		i = len(p.services)
-		p.services = append(p.services, r.Service)
-		p.list = append(p.list, wireService(r.Service))
+// permissions are the rules of a direction as permissions: one for each protocol and ports, in the order in
+// which the first rule of each was added.
+func (s *permissionScratch) permissions(d packet.Direction) []ec2.IpPermission {
+	s.services = s.services[:0]
+	for _, r := range s.rules {
+		if r.Direction == d && !slices.Contains(s.services, r.Service) {
+			s.services = append(s.services, r.Service)
+		}
 	}
-	addSource(&p.list[i], r)
+	out := make([]ec2.IpPermission, len(s.services))
+	for i, service := range s.services {
+		out[i] = wireService(service)
+	}
+	for _, r := range s.rules {
+		if r.Direction == d {
+			addSource(&out[slices.Index(s.services, r.Service)], r)
+		}
+	}
+	return out
 }

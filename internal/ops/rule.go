@@ -85,11 +85,37 @@ func egressTouched(tx *state.Tx, id vpc.GroupID) {
 
 // wireService is a permission with the protocol and ports of a service, and no source yet.
 func wireService(s packet.Service) ec2.IpPermission {
-	out := ec2.IpPermission{IpProtocol: new(s.Proto.String())}
+	out := ec2.IpPermission{IpProtocol: wireProtocol(s.Proto)}
 	if from, to, ok := vpc.PortsOf(s); ok {
-		out.FromPort, out.ToPort = &from, &to
+		ports := &[2]int32{from, to}
+		out.FromPort, out.ToPort = &ports[0], &ports[1]
 	}
 	return out
+}
+
+// Texts that most rules have: one copy serves every answer.
+var (
+	allText    = packet.AllProtos.String()
+	tcpText    = packet.TCP.String()
+	udpText    = packet.UDP.String()
+	icmpText   = packet.ICMP.String()
+	icmpv6Text = packet.ICMPv6.String()
+)
+
+func wireProtocol(p packet.Proto) *string {
+	switch p {
+	case packet.AllProtos:
+		return &allText
+	case packet.TCP:
+		return &tcpText
+	case packet.UDP:
+		return &udpText
+	case packet.ICMP:
+		return &icmpText
+	case packet.ICMPv6:
+		return &icmpv6Text
+	}
+	return new(p.String())
 }
 
 // addSource adds a rule's source to the permission with its service.
@@ -120,7 +146,7 @@ func wireRule(r *vpc.Rule) ec2.SecurityGroupRule {
 		GroupId:              new(string(r.Group)),
 		GroupOwnerId:         new(string(r.Scope.Account)),
 		IsEgress:             new(r.Direction == packet.Egress),
-		IpProtocol:           new(r.Service.Proto.String()),
+		IpProtocol:           wireProtocol(r.Service.Proto),
 		FromPort:             &from,
 		ToPort:               &to,
 		Tags:                 wireTags(r.Tags),

@@ -309,6 +309,9 @@ var (
 )
 
 func (s *story) shorten(text string) string {
+	if s.token != "" {
+		text = strings.ReplaceAll(text, s.token, "$token")
+	}
 	return longID.ReplaceAllStringFunc(text, func(id string) string {
 		if _, ok := s.short[id]; !ok {
 			kind := id[:strings.LastIndexByte(id, '-')]
