@@ -87,10 +87,15 @@ func (g cgroups) ensure(name string, lim Limits) (unlimited []string) {
 	held := map[string]bool{}
 	trouble := map[string]error{}
 	for _, t := range g.trees {
-		err := g.makeGroup(t, name)
+		dir := g.path(t, name)
+		made := os.MkdirAll(dir, 0o755)
 		for _, c := range t.controllers {
+			err := made
 			if err == nil {
-				err = t.limit(g.path(t, name), c, lim)
+				err = g.enable(t, c)
+			}
+			if err == nil {
+				err = t.limit(dir, c, lim)
 			}
 			held[c], trouble[c] = err == nil, err
 		}
@@ -107,20 +112,15 @@ func (g cgroups) ensure(name string, lim Limits) (unlimited []string) {
 	return unlimited
 }
 
-func (g cgroups) makeGroup(t tree, name string) error {
-	if t.unified && len(t.controllers) > 0 {
-		if err := os.MkdirAll(g.path(t, ""), 0o755); err != nil {
-			return fmt.Errorf("make control group: %w", err)
-		}
-		enable := "+" + strings.Join(t.controllers, " +")
-		for _, dir := range []string{t.mount, g.path(t, "")} {
-			if err := writeFile(dir, "cgroup.subtree_control", enable); err != nil {
-				return err
-			}
-		}
+// enable passes a controller on to our groups; version 1 has no such step.
+func (g cgroups) enable(t tree, controller string) error {
+	if !t.unified {
+		return nil
 	}
-	if err := os.MkdirAll(g.path(t, name), 0o755); err != nil {
-		return fmt.Errorf("make control group: %w", err)
+	for _, dir := range []string{t.mount, g.path(t, "")} {
+		if err := writeFile(dir, "cgroup.subtree_control", "+"+controller); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (t tree) limit(dir, controller string, lim Limits) error {
 
 // writeFile writes a control file that exists; it never makes one.
 func writeFile(dir, name, value string) error {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return fmt.Errorf("set limit: %w", err)
 	}

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == InitCommand {
 		os.Exit(LabInit(os.Args[2:]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == "test-daemon" {
+		os.Exit(testDaemon(os.Args[2], os.Args[3]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -89,17 +92,93 @@ func trace(t *testing.T) []string {
 // restart forgets everything, as a new process would.
 func (w *world) restart() {
 	w.t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	w.fabric = vpcnet.New(log, vpcnet.Options{Prefix: w.name + "-"})
-	exe, err := os.Executable()
-	if err != nil {
+	var err error
+	if w.Lab, w.fabric, err = openLab(w.state, w.name, w.limits); err != nil {
 		w.t.Fatal(err)
 	}
-	w.Lab, err = NewLab(Options{
-		StateDir: w.state, SelfExe: exe, Cgroup: w.name, Limits: w.limits, Net: w.fabric, Log: log,
-	})
+}
+
+func openLab(state, name string, limits Limits) (*Lab, *vpcnet.Fabric, error) {
+	log := slog.New(slog.DiscardHandler)
+	fabric := vpcnet.New(log, vpcnet.Options{Prefix: name + "-"})
+	exe, err := os.Executable()
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, nil, err
+	}
+	lab, err := NewLab(Options{StateDir: state, SelfExe: exe, Cgroup: name, Limits: limits, Net: fabric, Log: log})
+	return lab, fabric, err
+}
+
+const countingScript = "#!/bin/bash\ni=0; while :; do i=$((i+1)); echo count $i; sleep 0.01; done"
+
+// testDaemon is a daemon that starts an instance and is killed at once.
+func testDaemon(state, name string) int {
+	lab, _, err := openLab(state, name, Limits{})
+	if err != nil {
+		return 3
+	}
+	inst := instance("i-a", 12, countingScript)
+	if _, err := lab.Prepare(inst); err != nil {
+		return 4
+	}
+	if err := lab.Start(inst); err != nil {
+		return 5
+	}
+	_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+	return 6
+}
+
+// TestDaemonKilled: the instance and its output go on, and the next daemon
+// neither starts it again nor loses it.
+func TestDaemonKilled(t *testing.T) {
+	w := newWorld(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command(exe, "test-daemon", w.state, w.name)
+	if err := daemon.Run(); exitCode(daemon.ProcessState) != 137 {
+		t.Fatalf("daemon: %v", err)
+	}
+	w.start(instance("i-a", 12, countingScript))
+	first := w.console("i-a")
+	w.until("the output goes on", func() bool { return len(w.console("i-a")) > len(first)+50 })
+	if out := w.console("i-a"); strings.Count(out, "boot") != 1 || strings.Count(out, "count 1\n") != 1 {
+		t.Errorf("started twice:\n%s", out)
+	}
+	if s, err := w.Status("i-a"); err != nil || !s.Running || s.UserData != UserDataRunning {
+		t.Errorf("status %+v, %v", s, err)
+	}
+}
+
+// TestHostRestarted: nothing of an earlier boot of the host counts as running.
+func TestHostRestarted(t *testing.T) {
+	w := newWorld(t)
+	inst := instance("i-a", 13, "echo ran")
+	w.start(inst)
+	w.ended("i-a")
+	// What a restart of the machine leaves: the state folder alone.
+	rec, _, err := w.readRecord("i-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.RemoveAll(); err != nil {
+		t.Fatal(err)
+	}
+	rec.Place, rec.UserData = "another boot/4:1", UserDataRunning
+	if err := rec.write(w.instanceDir("i-a")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := w.Status("i-a"); err != nil || s.Running || s.UserData == UserDataRunning {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	if err := w.fabric.EnsureVPC(&program.Network{ID: "vpc-a"}); err != nil {
+		t.Fatal(err)
+	}
+	w.start(inst)
+	w.ended("i-a")
+	if out := w.console("i-a"); strings.Count(out, "ran") != 2 {
+		t.Errorf("user data after a restart:\n%s", out)
 	}
 }
 
