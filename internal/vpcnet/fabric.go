@@ -129,7 +129,7 @@ func (f *Fabric) links(id program.NetworkID) ([]Found, error) {
 		return nil, err
 	}
 	defer router.close()
-	all, err := router.LinkList()
+	all, err := dump(router.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links of %s: %w", id, err)
 	}
@@ -185,8 +185,11 @@ func (f *Fabric) EnsureVPC(n *program.Network) error {
 		}
 		want = append(want, r)
 	}
-	isDrop := func(r route) bool { return r.kind == unix.RTN_BLACKHOLE }
-	if err := router.syncRoutes(want, isDrop); err != nil {
+	have, err := router.ourRoutes(ofKind(unix.RTN_BLACKHOLE))
+	if err != nil {
+		return fmt.Errorf("routes of %s: %w", n.ID, err)
+	}
+	if _, err := router.syncRoutes(have, want); err != nil {
 		return fmt.Errorf("routes of %s: %w", n.ID, err)
 	}
 	return nil

@@ -3,6 +3,7 @@
 package vpcnet
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -290,6 +292,33 @@ func TestAddressesChangeInPlace(t *testing.T) {
 	l.reach("i-b", "10.0.0.10", "fd00:1::10")
 	l.silent("i-b", "10.0.0.44")
 	l.silent("i-b", "fd00:1::44")
+	l.ensure(link("vpc-a", "i-a", 0, alpha.NIC.Interface, alpha.NIC.MAC, "10.0.0.44", "10.0.0.10", "fd00:1::44", "fd00:1::10"))
+	l.reach("i-b", "10.0.0.10", "10.0.0.44", "fd00:1::10", "fd00:1::44")
+	for dst, src := range map[string]string{"10.0.1.11": "10.0.0.44", "fd00:1:0:1::11": "fd00:1::44"} {
+		if out := l.must("i-a", "ip route get "+dst); !strings.Contains(out, "src "+src) {
+			t.Errorf("want the new primary address %s: %s", src, out)
+		}
+	}
+}
+
+// TestManyAtOnce: links of one router made side by side, while its routes are
+// listed all the time.
+func TestManyAtOnce(t *testing.T) {
+	l := newLab(t)
+	l.vpc("vpc-a", "10.0.0.0/16", "fd00:1::/56")
+	var wg sync.WaitGroup
+	for i := range 40 {
+		k := link("vpc-a", program.InstanceID(fmt.Sprintf("i-%d", i)), 0, program.InterfaceID(fmt.Sprintf("eni-%017x", i)), "",
+			fmt.Sprintf("10.0.0.%d", i+10), fmt.Sprintf("fd00:1::%d", i+10))
+		wg.Go(func() {
+			if err := errors.Join(l.EnsureInstance(k.Instance), func() error { _, err := l.EnsureLink(k); return err }(), l.Up(k)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	l.reach("i-0", "10.0.0.49", "fd00:1::49")
+	l.reach("i-39", "10.0.0.10", "fd00:1::10")
 }
 
 // dump is everything that a namespace holds, without counters and timers.

@@ -146,7 +146,7 @@ func (f *Fabric) Interfaces(id program.InstanceID) ([]program.InterfaceID, error
 		return nil, err
 	}
 	defer host.close()
-	all, err := host.LinkList()
+	all, err := dump(host.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links of %s: %w", id, err)
 	}
@@ -373,7 +373,7 @@ func (s *space) findName(name string) (netlink.Link, error) {
 
 // findAlias returns nil if there is no such link.
 func (s *space) findAlias(alias string) (netlink.Link, error) {
-	all, err := s.LinkList()
+	all, err := dump(s.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}

@@ -42,17 +42,20 @@ func (p *pair) syncAddrs() error {
 	for _, a := range p.want.NIC.Addrs {
 		inner = append(inner, netip.PrefixFrom(a, a.BitLen()))
 	}
-	var outer []netip.Prefix
-	if hasIPv6() {
-		outer = append(outer, netip.PrefixFrom(linkLocalGateway, 64))
-	}
-	if gw := p.want.NIC.Gateway; gw.IsValid() {
-		outer = append(outer, netip.PrefixFrom(gw, gw.BitLen()))
-	}
 	if err := p.host.syncAddrs(p.inner, inner); err != nil {
 		return err
 	}
-	return p.router.syncAddrs(p.outer, outer)
+	// The router's own addresses on a link never change: no list of them, which
+	// would be one of all links.
+	if gw := p.want.NIC.Gateway; gw.IsValid() {
+		if err := p.router.addAddr(p.outer, netip.PrefixFrom(gw, gw.BitLen())); err != nil {
+			return err
+		}
+	}
+	if hasIPv6() {
+		return p.router.addAddr(p.outer, netip.PrefixFrom(linkLocalGateway, 64))
+	}
+	return nil
 }
 
 // syncPaths gives a link that is up its routes and neighbours: on the router's
@@ -84,13 +87,26 @@ func (p *pair) syncPaths() error {
 			route{dst: all, gateway: gw, source: a, link: inner, table: table, metric: metric, kind: unix.RTN_UNICAST},
 		)
 	}
-	if err := p.router.syncNeighbours(p.outer, p.inner.Attrs().HardwareAddr, nic.Addrs); err != nil {
+	if err := p.router.setNeighbours(p.outer, p.inner.Attrs().HardwareAddr, nic.Addrs); err != nil {
 		return err
 	}
-	if err := p.router.syncRoutes(in, func(r route) bool { return r.link == outer && r.kind == unix.RTN_UNICAST }); err != nil {
+	have, err := p.router.ourRoutes(ofLink(outer))
+	if err != nil {
 		return err
 	}
-	if err := p.host.syncRoutes(out, func(r route) bool { return r.link == inner }); err != nil {
+	removed, err := p.router.syncRoutes(have, in)
+	if err != nil {
+		return err
+	}
+	for _, r := range removed {
+		if err := p.router.removeNeighbour(outer, r.dst.Addr()); err != nil {
+			return err
+		}
+	}
+	if have, err = p.host.ourRoutes(ofLink(inner)); err != nil {
+		return err
+	}
+	if _, err := p.host.syncRoutes(have, out); err != nil {
 		return err
 	}
 	return p.host.syncRules(nic.DeviceIndex, nic.Addrs)
@@ -99,7 +115,7 @@ func (p *pair) syncPaths() error {
 // syncAddrs makes the link's addresses be want. On the instance's side the
 // kernel's own link-local address stays.
 func (s *space) syncAddrs(l netlink.Link, want []netip.Prefix) error {
-	have, err := s.AddrList(l, netlink.FAMILY_ALL)
+	have, err := dump(func() ([]netlink.Addr, error) { return s.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -121,43 +137,29 @@ func (s *space) syncAddrs(l netlink.Link, want []netip.Prefix) error {
 		if !wanted[p] {
 			continue
 		}
-		addr := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if err := s.AddrAdd(l, addr); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add address %s: %w", p, err)
+		if err := s.addAddr(l, p); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// syncNeighbours makes the link's permanent neighbours be addrs at mac, so that
-// the router never has to ask.
-func (s *space) syncNeighbours(l netlink.Link, mac net.HardwareAddr, addrs []netip.Addr) error {
-	wanted := setOf(addrs)
-	have, err := s.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
-	if err != nil {
-		return fmt.Errorf("list neighbours: %w", err)
+// addAddr gives the link an address, if it has not got it.
+func (s *space) addAddr(l netlink.Link, p netip.Prefix) error {
+	addr := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		addr.Flags = unix.IFA_F_NODAD
 	}
-	for _, h := range have {
-		if h.State != netlink.NUD_PERMANENT {
-			continue
-		}
-		a, _ := netip.AddrFromSlice(h.IP)
-		a = a.Unmap()
-		if wanted[a] && h.HardwareAddr.String() == mac.String() {
-			delete(wanted, a)
-			continue
-		}
-		if wanted[a] {
-			continue // replaced below
-		}
-		if err := s.NeighDel(&h); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("remove neighbour %s: %w", a, err)
-		}
+	if err := s.AddrAdd(l, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add address %s: %w", p, err)
 	}
-	for a := range wanted {
+	return nil
+}
+
+// setNeighbours gives the link permanent neighbours, so that the router never
+// has to ask. Those that are right already are left as they are.
+func (s *space) setNeighbours(l netlink.Link, mac net.HardwareAddr, addrs []netip.Addr) error {
+	for _, a := range addrs {
 		n := &netlink.Neigh{
 			LinkIndex: l.Attrs().Index, Family: family(a), State: netlink.NUD_PERMANENT,
 			IP: a.AsSlice(), HardwareAddr: mac,
@@ -169,51 +171,95 @@ func (s *space) syncNeighbours(l netlink.Link, mac net.HardwareAddr, addrs []net
 	return nil
 }
 
-// syncRoutes makes our routes for which mine is true be want; it adds before it
-// removes.
-func (s *space) syncRoutes(want []route, mine func(route) bool) error {
-	wanted := setOf(want)
-	var surplus []netlink.Route
-	for _, fam := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		// Table "unspecified" lists all tables.
-		have, err := s.RouteListFiltered(fam, &netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_UNSPEC},
-			netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
-		if err != nil {
-			return fmt.Errorf("list routes: %w", err)
-		}
-		for _, h := range have {
-			r := routeOf(&h, fam)
-			switch {
-			case wanted[r]:
-				delete(wanted, r)
-			case mine(r):
-				surplus = append(surplus, h)
-			}
-		}
-	}
-	for _, r := range want {
-		if !wanted[r] {
-			continue
-		}
-		// Replace, for a route that differs in its source or gateway only is
-		// the same route to the kernel.
-		if err := s.RouteReplace(r.netlink()); err != nil {
-			return fmt.Errorf("add route to %s: %w", r.dst, err)
-		}
-	}
-	for _, h := range surplus {
-		if err := s.RouteDel(&h); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("remove route to %s: %w", h.Dst, err)
-		}
+// removeNeighbour forgets where a was on a link.
+func (s *space) removeNeighbour(link int, a netip.Addr) error {
+	err := s.NeighDel(&netlink.Neigh{LinkIndex: link, Family: family(a), IP: a.AsSlice()})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove neighbour %s: %w", a, err)
 	}
 	return nil
+}
+
+// ofLink and ofKind choose routes of ours, in the kernel.
+func ofLink(index int) (netlink.Route, uint64) {
+	return netlink.Route{LinkIndex: index}, netlink.RT_FILTER_OIF
+}
+
+func ofKind(kind int) (netlink.Route, uint64) {
+	return netlink.Route{Type: kind}, netlink.RT_FILTER_TYPE
+}
+
+// ourRoutes lists the routes that we wrote, of all tables and both families.
+func (s *space) ourRoutes(filter netlink.Route, mask uint64) (map[route]netlink.Route, error) {
+	// Without this the kernel shows every route, and the cost of one link would
+	// be that of all. Other kinds of list do not stand it.
+	if err := s.SetStrictCheck(true); err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	defer s.SetStrictCheck(false) //nolint:errcheck // what it could set, it can set back
+	filter.Protocol, filter.Table = routeProtocol, unix.RT_TABLE_UNSPEC
+	out := map[route]netlink.Route{}
+	for _, fam := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		have, err := dump(func() ([]netlink.Route, error) {
+			f := filter
+			return s.RouteListFiltered(fam, &f, mask|netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, h := range have {
+			out[routeOf(&h, fam)] = h
+		}
+	}
+	return out, nil
+}
+
+// syncRoutes makes have be want; it adds before it removes, and returns what it
+// removed.
+func (s *space) syncRoutes(have map[route]netlink.Route, want []route) ([]route, error) {
+	wanted := map[route]bool{}
+	for _, r := range want {
+		wanted[r.key()] = true
+		if _, ok := have[r]; ok {
+			continue
+		}
+		if err := s.RouteReplace(r.netlink()); err != nil {
+			return nil, fmt.Errorf("add route to %s: %w", r.dst, err)
+		}
+	}
+	var removed []route
+	for r, h := range have {
+		if wanted[r.key()] {
+			continue // kept, or replaced above
+		}
+		if err := s.RouteDel(&h); err != nil && !errors.Is(err, unix.ESRCH) {
+			return nil, fmt.Errorf("remove route to %s: %w", r.dst, err)
+		}
+		removed = append(removed, r)
+	}
+	return removed, nil
+}
+
+// dumpTriesMax bounds the repetitions of a list that others changed while it was
+// read; half a list must not be taken for the whole.
+const dumpTriesMax = 100
+
+func dump[T any](list func() ([]T, error)) ([]T, error) {
+	for range dumpTriesMax - 1 {
+		if out, err := list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return out, err
+		}
+	}
+	return list()
 }
 
 // syncRules makes the rules that send packets from addrs through the table of
 // device index be exactly those.
 func (s *space) syncRules(index int, addrs []netip.Addr) error {
 	wanted := setOf(addrs)
-	have, err := s.RuleListFiltered(netlink.FAMILY_ALL, &netlink.Rule{Priority: tableBase + index}, netlink.RT_FILTER_PRIORITY)
+	have, err := dump(func() ([]netlink.Rule, error) {
+		return s.RuleListFiltered(netlink.FAMILY_ALL, &netlink.Rule{Priority: tableBase + index}, netlink.RT_FILTER_PRIORITY)
+	})
 	if err != nil {
 		return fmt.Errorf("list rules: %w", err)
 	}
@@ -238,6 +284,13 @@ func (s *space) syncRules(index int, addrs []netip.Addr) error {
 		}
 	}
 	return nil
+}
+
+// key is what makes a route another one to the kernel, and not the same one
+// changed.
+func (r route) key() route {
+	r.gateway, r.source = netip.Addr{}, netip.Addr{}
+	return r
 }
 
 func (r route) netlink() *netlink.Route {
