@@ -10,6 +10,7 @@ const (
 	CodeInvalidParameter            Code = "InvalidParameter"
 	CodeUnknownParameter            Code = "UnknownParameter"
 	CodeMissingParameter            Code = "MissingParameter"
+	CodeMissingInput                Code = "MissingInput"
 	CodeInvalidParameterValue       Code = "InvalidParameterValue"
 	CodeInvalidParameterCombination Code = "InvalidParameterCombination"
 	CodeInvalidParameterDependency  Code = "InvalidParameterDependency"

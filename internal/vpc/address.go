@@ -27,16 +27,62 @@ func Reserved(block netip.Prefix, a netip.Addr) bool {
 	return n < reservedFirst || n >= size-reservedLast
 }
 
-// Free is the lowest address of an IPv4 block that is neither reserved nor taken.
+// Free is an address of an IPv4 block that is neither reserved nor taken: the
+// lowest, as long as those taken are the lowest.
 func Free(block netip.Prefix, taken func(netip.Addr) bool) (netip.Addr, bool) {
 	base := toUint(block.Masked().Addr())
-	size := uint32(1) << (32 - block.Bits())
-	for n := uint32(reservedFirst); n < size-reservedLast; n++ {
-		if a := fromUint(base + n); !taken(a) {
-			return a, true
+	size := uint64(1) << (32 - block.Bits())
+	at := func(n uint64) netip.Addr { return fromUint(base + uint32(n)) }
+	n, ok := firstFree(reservedFirst, size-reservedLast, func(n uint64) bool { return taken(at(n)) })
+	return at(n), ok
+}
+
+// Free6 is Free for an IPv6 block of a subnet (/64).
+func Free6(block netip.Prefix, taken func(netip.Addr) bool) (netip.Addr, bool) {
+	base := block.Masked().Addr().As16()
+	at := func(n uint64) netip.Addr {
+		b := base
+		binary.BigEndian.PutUint64(b[8:], binary.BigEndian.Uint64(base[8:])+n)
+		return netip.AddrFrom16(b)
+	}
+	// No subnet holds anywhere near as many interfaces: the walk ends.
+	const span = 1 << 32
+	n, ok := firstFree(reservedFirst6, span, func(n uint64) bool { return taken(at(n)) })
+	return at(n), ok
+}
+
+// firstFree is a number from lo up to, not including, hi that is not taken. It
+// asks log n times where the taken ones stand together at the start, which is
+// how they are handed out, and only looks at each where that finds none.
+func firstFree(lo, hi uint64, taken func(uint64) bool) (uint64, bool) {
+	if lo >= hi {
+		return 0, false
+	}
+	if !taken(lo) {
+		return lo, true
+	}
+	used := lo // is taken
+	for step := uint64(1); used+step < hi; step *= 2 {
+		if n := used + step; taken(n) {
+			used = n
+			continue
+		}
+		free := used + step // is not taken
+		for free-used > 1 {
+			if mid := used + (free-used)/2; taken(mid) {
+				used = mid
+			} else {
+				free = mid
+			}
+		}
+		return free, true
+	}
+	for n := lo; n < hi; n++ {
+		if !taken(n) {
+			return n, true
 		}
 	}
-	return netip.Addr{}, false
+	return 0, false
 }
 
 // reservedFirst6 is how many addresses at the start of an IPv6 block are kept

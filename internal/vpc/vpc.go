@@ -144,8 +144,9 @@ type AccessKey struct {
 // RegionState says that an account was set up in a region (default VPC made),
 // so that a default VPC which its owner deleted does not come back.
 type RegionState struct {
-	Scope   Scope
-	Created time.Time
+	Scope       Scope
+	DHCPOptions string // of all its VPCs, dopt-…
+	Created     time.Time
 }
 
 // Host is a machine with an agent. Capacity counts the instances it has room for.
