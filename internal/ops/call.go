@@ -39,6 +39,14 @@ type Call struct {
 	Now       time.Time
 	IDs       *IDs
 	ClientIP  netip.Addr // invalid: not over the network
+	// Regions are those that are served; none: any.
+	Regions []vpc.Region
+	// Endpoint is the host and port at which the caller reached the API; empty: unknown.
+	Endpoint string
+	// UserData says that instances may be given scripts to run.
+	UserData bool
+	// Console is what the host last told of an instance's console and when; nil, or false: nothing yet.
+	Console func(vpc.InstanceID) (output []byte, at time.Time, ok bool)
 }
 
 // IDs makes identifiers from a seed: the same ones in the same order for the same seed, so that an operation

@@ -195,11 +195,16 @@ func deleteSecurityGroup(tx *state.Tx, c Call, in *ec2.DeleteSecurityGroupReques
 		return nil, apierr.New(apierr.CodeDependencyViolation,
 			"resource %s has a dependent object (%s)", g.ID, someOf(holders))
 	}
+	removeGroup(tx, g)
+	return &ec2.DeleteSecurityGroupResult{Return: new(true), GroupId: new(string(g.ID))}, nil
+}
+
+// removeGroup deletes a group with its rules.
+func removeGroup(tx *state.Tx, g *vpc.SecurityGroup) {
 	for _, r := range slices.Collect(tx.RulesOf(g.ID)) {
 		tx.Delete(r)
 	}
 	tx.Delete(g)
-	return &ec2.DeleteSecurityGroupResult{Return: new(true), GroupId: new(string(g.ID))}, nil
 }
 
 // dependents says what keeps a group from being deleted: interfaces that carry it, attached or not, and rules

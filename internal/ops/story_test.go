@@ -39,6 +39,12 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/story")
 //	interface sg-1 [sg-2 …] [of i-1]          an interface that carries groups, in the VPC of the first one
 //	as 000000000002 [eu-west-1]               who calls from here on
 //	world                                     the groups and rules there are, of all accounts
+//	region                                    what EnsureRegion does, and the default VPC that there is then
+//	host h1 4 [eu-west-1]                     a host with room for four instances
+//	report h1 i-1 up [2]                      what a host tells of an instance, and of which start
+//	later 2h                                  the clock goes on, and what is old is reaped
+//	console i-1 "text"                        what an instance's console said
+//	user-data off                             whether user data is allowed
 //
 // Identifiers are numbered as they appear: sg-1, sgr-2. $token is the last NextToken that was answered. -update
 // rewrites the answers; commit them only if you understand them.
@@ -77,6 +83,7 @@ type story struct {
 	long  map[string]string
 	count map[string]int
 	token string
+	lab   lab
 }
 
 func newStory(t *testing.T) *story {
@@ -153,8 +160,7 @@ func (s *story) directive(line string) string {
 	case "world":
 		return printWorld(s.world)
 	}
-	s.t.Fatalf("no directive %q", words[0])
-	return ""
+	return s.hostDirective(words)
 }
 
 func (s *story) newCall(action string) Call {
@@ -162,8 +168,11 @@ func (s *story) newCall(action string) Call {
 	return Call{
 		Scope: s.scope, Action: action, Version: ec2.VersionCurrent, RequestID: "request",
 		Principal: Principal{ARN: "arn:aws:iam::" + string(s.scope.Account) + ":root", UserID: string(s.scope.Account)},
-		Now:       time.Date(2026, 1, 1, 0, 0, s.calls, 0, time.UTC),
+		Now:       time.Date(2026, 1, 1, 0, 0, s.calls, 0, time.UTC).Add(s.lab.later),
 		IDs:       s.ids(),
+		Endpoint:  "127.0.0.1:4750",
+		UserData:  !s.lab.noUserData,
+		Console:   s.lab.console,
 	}
 }
 
@@ -301,7 +310,7 @@ func printTags(tags vpc.Tags) string {
 }
 
 // Identifiers in stories.
-const idKinds = `(sgr|sg|vpc-cidr-assoc|vpc|subnet-cidr-assoc|subnet|eni-attach|eni|i|r|vol|igw|rtb|acl)`
+const idKinds = `(sgr|sg|vpc-cidr-assoc|vpc|subnet-cidr-assoc|subnet|eni-attach|eni|dopt|i|r|vol|igw|rtb|acl)`
 
 var (
 	longID  = regexp.MustCompile(`\b` + idKinds + `-0[0-9a-f]{16}\b`)

@@ -26,6 +26,13 @@ func operationTable() []Operation {
 		groupActions(),
 		ruleActions(),
 		tagActions(),
+		vpcActions(),
+		subnetActions(),
+		interfaceActions(),
+		instanceActions(),
+		imageActions(),
+		zoneActions(),
+		accountActions(),
 	)
 	slices.SortFunc(out, func(a, b Operation) int { return strings.Compare(a.Name, b.Name) })
 	return out
