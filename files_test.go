@@ -198,6 +198,8 @@ var requirements = map[string]string{
 	"go.uber.org/zap":                            "what etcd logs through; we hand it on to slog",
 	"golang.org/x/sync":                          "errgroup: goroutines with an owner that waits for them",
 	"golang.org/x/sys":                           "system calls and constants that package syscall has stopped adding",
+	"google.golang.org/grpc":                     "the feed: one stream a host, with flow control and mTLS",
+	"google.golang.org/protobuf":                 "the feed's messages, which old and new agents both read",
 }
 
 func TestEveryRequirementHasAReason(t *testing.T) {
