@@ -73,22 +73,23 @@ func (p paging) limit(q query) (int, error) {
 	if q.maxResults == nil {
 		return 0, nil
 	}
-	n := *q.maxResults
-	than, bound := "", int32(0)
-	switch {
+	switch n := *q.maxResults; {
 	case n < p.min:
-		than, bound = "greater than", p.min
+		return 0, p.outOfBounds(n, "greater than", p.min)
 	case n > p.max:
-		than, bound = "smaller than", p.max
+		return 0, p.outOfBounds(n, "smaller than", p.max)
 	case len(q.ids) > 0 && p.together != "":
 		return 0, apierr.New(apierr.CodeInvalidParameterCombination, "%s", p.together)
 	default:
 		return int(n), nil
 	}
+}
+
+func (p paging) outOfBounds(n int32, than string, bound int32) error {
 	if p.orEqual {
 		than += " or equal to"
 	}
-	return 0, apierr.New(apierr.CodeInvalidParameterValue,
+	return apierr.New(apierr.CodeInvalidParameterValue,
 		"Value ( %d ) for parameter %s is invalid. Expecting a value %s %d.", n, p.param, than, bound)
 }
 

@@ -35,7 +35,9 @@ func modifySecurityGroupRules(tx *state.Tx, c Call, in *ec2.ModifySecurityGroupR
 			return nil, err
 		}
 		egress = egress || r.Direction == packet.Egress && changed.Identity() != r.Identity()
-		tx.Put(changed)
+		if changed.Identity() != r.Identity() || changed.Description != r.Description {
+			tx.Put(changed)
+		}
 	}
 	if r := rulesAlike(tx, g, rules); r != nil {
 		return nil, duplicateRule(r)
@@ -234,8 +236,10 @@ func describeRule(tx *state.Tx, r *vpc.Rule, description *string) error {
 	if err := vpc.CheckRuleDescription(text(description)); err != nil {
 		return err
 	}
-	changed := *r
-	changed.Description = text(description)
-	tx.Put(&changed)
+	if r.Description != text(description) {
+		changed := *r
+		changed.Description = text(description)
+		tx.Put(&changed)
+	}
 	return nil
 }
