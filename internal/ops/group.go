@@ -280,18 +280,16 @@ func permissionAttributes() map[string]func(w *state.Snapshot, r *vpc.Rule) (val
 		}
 		return p.String(), true
 	}
-	port := func(r *vpc.Rule, which func(from, to int32) int32) (string, bool) {
-		from, to, ok := vpc.PortsOf(r.Service)
-		return strconv.Itoa(int(which(from, to))), ok
-	}
 	return map[string]func(w *state.Snapshot, r *vpc.Rule) (string, bool){
 		"cidr":      func(_ *state.Snapshot, r *vpc.Rule) (string, bool) { return block(r, true) },
 		"ipv6-cidr": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) { return block(r, false) },
 		"from-port": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
-			return port(r, func(from, _ int32) int32 { return from })
+			from, _, ok := vpc.PortsOf(r.Service)
+			return strconv.Itoa(int(from)), ok
 		},
 		"to-port": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
-			return port(r, func(_, to int32) int32 { return to })
+			_, to, ok := vpc.PortsOf(r.Service)
+			return strconv.Itoa(int(to)), ok
 		},
 		"protocol": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) { return r.Service.Proto.String(), true },
 		"group-id": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
@@ -301,14 +299,10 @@ func permissionAttributes() map[string]func(w *state.Snapshot, r *vpc.Rule) (val
 			return string(r.Source.GroupAccount), r.Source.Group != ""
 		},
 		"group-name": func(w *state.Snapshot, r *vpc.Rule) (string, bool) {
-			if r.Source.Group == "" {
-				return "", false
+			if g := w.Group(r.Source.Group); g != nil {
+				return g.Name, true
 			}
-			g := w.Group(r.Source.Group)
-			if g == nil {
-				return "", false
-			}
-			return g.Name, true
+			return "", false
 		},
 		"prefix-list-id": func(*state.Snapshot, *vpc.Rule) (string, bool) { return "", false },
 	}

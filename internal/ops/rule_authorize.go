@@ -14,10 +14,8 @@ func authorizeSecurityGroupIngress(tx *state.Tx, c Call, in *ec2.AuthorizeSecuri
 	if err != nil {
 		return nil, err
 	}
-	permissions, err := orFlat(in.IpPermissions, flatForm{
-		protocol: in.IpProtocol, from: in.FromPort, to: in.ToPort, cidr: in.CidrIp,
-		sourceGroup: in.SourceSecurityGroupName, sourceGroupOwner: in.SourceSecurityGroupOwnerId,
-	})
+	flat := flatForm{in.IpProtocol, in.FromPort, in.ToPort, in.CidrIp, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId}
+	permissions, err := orFlat(in.IpPermissions, flat)
 	if err != nil {
 		return nil, err
 	}
@@ -34,10 +32,8 @@ func authorizeSecurityGroupEgress(tx *state.Tx, c Call, in *ec2.AuthorizeSecurit
 	if err != nil {
 		return nil, err
 	}
-	if err := noFlatEgress(flatForm{
-		protocol: in.IpProtocol, from: in.FromPort, to: in.ToPort, cidr: in.CidrIp,
-		sourceGroup: in.SourceSecurityGroupName, sourceGroupOwner: in.SourceSecurityGroupOwnerId,
-	}); err != nil {
+	flat := flatForm{in.IpProtocol, in.FromPort, in.ToPort, in.CidrIp, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId}
+	if err := noFlatEgress(flat); err != nil {
 		return nil, err
 	}
 	rules, err := authorize(tx, c, g, packet.Egress, in.IpPermissions, in.TagSpecifications)

@@ -182,9 +182,7 @@ type flatForm struct {
 	sourceGroupOwner *string
 }
 
-func (f flatForm) empty() bool {
-	return f.protocol == nil && f.from == nil && f.to == nil && f.cidr == nil && f.sourceGroup == nil && f.sourceGroupOwner == nil
-}
+func (f flatForm) empty() bool { return f == flatForm{} }
 
 // orFlat is the permissions of a request that says them in one way or the other.
 func orFlat(in []ec2.IpPermission, f flatForm) ([]ec2.IpPermission, error) {

@@ -14,10 +14,8 @@ func revokeSecurityGroupIngress(tx *state.Tx, c Call, in *ec2.RevokeSecurityGrou
 	if err != nil {
 		return nil, err
 	}
-	permissions, err := orFlat(in.IpPermissions, flatForm{
-		protocol: in.IpProtocol, from: in.FromPort, to: in.ToPort, cidr: in.CidrIp,
-		sourceGroup: in.SourceSecurityGroupName, sourceGroupOwner: in.SourceSecurityGroupOwnerId,
-	})
+	flat := flatForm{in.IpProtocol, in.FromPort, in.ToPort, in.CidrIp, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId}
+	permissions, err := orFlat(in.IpPermissions, flat)
 	if err != nil {
 		return nil, err
 	}
@@ -37,10 +35,8 @@ func revokeSecurityGroupEgress(tx *state.Tx, c Call, in *ec2.RevokeSecurityGroup
 	if err != nil {
 		return nil, err
 	}
-	if err := noFlatEgress(flatForm{
-		protocol: in.IpProtocol, from: in.FromPort, to: in.ToPort, cidr: in.CidrIp,
-		sourceGroup: in.SourceSecurityGroupName, sourceGroupOwner: in.SourceSecurityGroupOwnerId,
-	}); err != nil {
+	flat := flatForm{in.IpProtocol, in.FromPort, in.ToPort, in.CidrIp, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId}
+	if err := noFlatEgress(flat); err != nil {
 		return nil, err
 	}
 	revoked, unknown, err := revoke(tx, c, g, packet.Egress, in.IpPermissions, in.SecurityGroupRuleIds)
@@ -139,15 +135,9 @@ func noSuchRule(g *vpc.SecurityGroup, d draft) error {
 func wireRevoked(r *vpc.Rule) ec2.RevokedSecurityGroupRule {
 	w := wireRule(r)
 	out := ec2.RevokedSecurityGroupRule{
-		SecurityGroupRuleId: w.SecurityGroupRuleId,
-		GroupId:             w.GroupId,
-		IsEgress:            w.IsEgress,
-		IpProtocol:          w.IpProtocol,
-		FromPort:            w.FromPort,
-		ToPort:              w.ToPort,
-		CidrIpv4:            w.CidrIpv4,
-		CidrIpv6:            w.CidrIpv6,
-		Description:         w.Description,
+		SecurityGroupRuleId: w.SecurityGroupRuleId, GroupId: w.GroupId, IsEgress: w.IsEgress,
+		IpProtocol: w.IpProtocol, FromPort: w.FromPort, ToPort: w.ToPort,
+		CidrIpv4: w.CidrIpv4, CidrIpv6: w.CidrIpv6, Description: w.Description,
 	}
 	if w.ReferencedGroupInfo != nil {
 		out.ReferencedGroupId = w.ReferencedGroupInfo.GroupId
