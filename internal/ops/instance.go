@@ -87,7 +87,7 @@ func instanceAttributes() attributes[*vpc.Instance] {
 		"reservation-id":       one(func(i *vpc.Instance) string { return string(i.Reservation) }),
 		"root-device-type":     one(func(*vpc.Instance) string { return string(ec2.DeviceTypeInstanceStore) }),
 		"state-reason-code":    one(func(i *vpc.Instance) string { return i.ReasonCode }),
-		"state-reason-message": one(func(i *vpc.Instance) string { return i.Reason }),
+		"state-reason-message": one(reasonMessage),
 		"subnet-id":            one(func(i *vpc.Instance) string { return string(i.Subnet) }),
 		"tenancy":              one(func(*vpc.Instance) string { return string(ec2.TenancyDefault) }),
 		"vpc-id":               one(func(i *vpc.Instance) string { return string(i.VPC) }),
@@ -215,10 +215,11 @@ func wireInstance(w *state.Snapshot, i *vpc.Instance) ec2.Instance {
 		Monitoring: &ec2.Monitoring{State: monitoring(i)},
 	}
 	if i.ReasonCode != "" {
-		out.StateReason = &ec2.StateReason{Code: &i.ReasonCode, Message: &i.Reason}
+		out.StateReason = &ec2.StateReason{Code: &i.ReasonCode, Message: new(reasonMessage(i))}
 	}
-	if i.State == vpc.Terminated {
-		return out // it is on no network any more
+	if i.State == vpc.Terminated { // it is on no network any more
+		out.PrivateDnsName = new("")
+		return out
 	}
 	out.VpcId, out.SubnetId = new(string(i.VPC)), new(string(i.Subnet))
 	for n, e := range interfacesOf(w, i.ID) {

@@ -108,7 +108,7 @@ func instanceChanges(tx *state.Tx, c Call, in *ec2.ModifyInstanceAttributeReques
 			i.UserData = in.UserData.Value
 			return checkUserData(c, i.UserData)
 		}),
-		refusal[*vpc.Instance]("kernel", in.Kernel != nil || in.Ramdisk != nil, "kernels and RAM disks of instances' own"),
+		refusal[*vpc.Instance]("kernel", in.Kernel != nil || in.Ramdisk != nil, "kernels or RAM disks of instances' own"),
 		refusal[*vpc.Instance]("sriovNetSupport", in.SriovNetSupport != nil || in.EnaSupport != nil, "virtual network adapters"),
 		refusal[*vpc.Instance]("blockDeviceMapping", in.BlockDeviceMappings != nil, "volumes"),
 	}

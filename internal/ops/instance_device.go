@@ -192,7 +192,7 @@ func plainDevice(spec *ec2.InstanceNetworkInterfaceSpecification) error {
 	case spec.NetworkCardIndex != nil && *spec.NetworkCardIndex != 0:
 		return unsupported("further network cards")
 	case spec.EnaSrdSpecification != nil || spec.EnaQueueCount != nil || yes(spec.AssociateCarrierIpAddress):
-		return unsupported("ENA settings and carrier addresses")
+		return unsupported("ENA settings or carrier addresses")
 	}
 	return nil
 }

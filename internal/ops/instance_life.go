@@ -11,14 +11,21 @@ import (
 
 // EC2's codes of why an instance is in its state.
 const (
-	reasonUser  = "Client.UserInitiatedShutdown"
-	reasonHost  = "Server.InternalError"
-	reasonLabel = "User initiated"
+	reasonUser = "Client.UserInitiatedShutdown"
+	reasonHost = "Server.InternalError"
 )
 
 // userReason is why a user's call put an instance into its state, as EC2 words it.
 func userReason(c Call) string {
-	return reasonLabel + " (" + c.Now.UTC().Format("2006-01-02 15:04:05") + " GMT)"
+	return "User initiated (" + c.Now.UTC().Format("2006-01-02 15:04:05") + " GMT)"
+}
+
+// reasonMessage is the reason of a state beside its code, which EC2 words otherwise than the reason alone.
+func reasonMessage(i *vpc.Instance) string {
+	if i.ReasonCode == reasonUser {
+		return reasonUser + ": User initiated shutdown"
+	}
+	return i.Reason
 }
 
 // stateChange tells what a call did to an instance.

@@ -131,7 +131,7 @@ func launchable(in *ec2.RunInstancesRequest) error {
 	case in.IamInstanceProfile != nil:
 		return unsupported("instance profiles")
 	case in.KernelId != nil || in.RamdiskId != nil:
-		return unsupported("kernels and RAM disks of instances' own")
+		return unsupported("kernels or RAM disks of instances' own")
 	case len(in.SecondaryInterfaces) > 0:
 		return unsupported("secondary networks")
 	}

@@ -214,19 +214,14 @@ func gather(list []netip.Addr, more int, take func(netip.Addr) (netip.Addr, erro
 // allot chooses the addresses of a new interface: a primary IPv4 one unless the subnet is IPv6-only, and an IPv6
 // one by itself where the subnet says so.
 func allot(tx *state.Tx, c Call, s *vpc.Subnet, want asked) (v4, v6 []netip.Addr, err error) {
-	more6 := want.more6
+	list, more, more6 := want.others, want.more, want.more6
 	if !want.given6 && s.AssignIPv6 && !c.Version.Before(ec2.VersionCurrent) || !s.Block.IsValid() && len(want.addrs6) == 0 {
 		more6 = max(more6, 1)
 	}
-	list, more := want.others, want.more
-	switch {
-	case want.primary.IsValid():
+	if want.primary.IsValid() {
 		list = slices.Concat([]netip.Addr{want.primary}, list)
-	case s.Block.IsValid() && len(list) == 0:
+	} else if s.Block.IsValid() {
 		more++
-	case s.Block.IsValid():
-		// The primary address may be any but those that were asked for beside it.
-		return allotPrimaryLast(tx, c, s, want, more6)
 	}
 	if err := checkAddressQuota(tx, c, len(list)+more, len(want.addrs6)+more6, "The new interface"); err != nil {
 		return nil, nil, err
@@ -235,21 +230,10 @@ func allot(tx *state.Tx, c Call, s *vpc.Subnet, want asked) (v4, v6 []netip.Addr
 	if v4, err = gather(list, more, l.take, l.next); err != nil {
 		return nil, nil, err
 	}
-	v6, err = gather(want.addrs6, more6, l.take, l.next6)
-	return v4, v6, err
-}
-
-// allotPrimaryLast is allot for secondary addresses that were named and a primary one that was not.
-func allotPrimaryLast(tx *state.Tx, c Call, s *vpc.Subnet, want asked, more6 int) (v4, v6 []netip.Addr, err error) {
-	if err := checkAddressQuota(tx, c, len(want.others)+1, len(want.addrs6)+more6, "The new interface"); err != nil {
-		return nil, nil, err
+	if !want.primary.IsValid() && len(list) > 0 && len(v4) > len(list) {
+		// The primary address may be any but those that were named beside it.
+		v4 = slices.Concat(v4[len(list):], v4[:len(list)])
 	}
-	l := newAllotment(tx, s)
-	if v4, err = gather(want.others, 1, l.take, l.next); err != nil {
-		return nil, nil, err
-	}
-	last := len(v4) - 1
-	v4 = slices.Concat(v4[last:], v4[:last])
 	v6, err = gather(want.addrs6, more6, l.take, l.next6)
 	return v4, v6, err
 }

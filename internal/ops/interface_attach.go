@@ -34,7 +34,7 @@ func attachNetworkInterface(tx *state.Tx, c Call, in *ec2.AttachNetworkInterface
 		return nil, err
 	}
 	if in.EnaSrdSpecification != nil || in.EnaQueueCount != nil || in.NetworkCardIndex != nil && *in.NetworkCardIndex != 0 {
-		return nil, unsupported("further network cards and ENA settings")
+		return nil, unsupported("further network cards or ENA settings")
 	}
 	if err := notAttached(i); err != nil {
 		return nil, err

@@ -1,8 +1,6 @@
 package ops
 
 import (
-	"slices"
-
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/state"
@@ -192,16 +190,11 @@ func checkDevice(tx *state.Tx, id vpc.InstanceID, index int32) error {
 		return apierr.New(apierr.CodeInvalidParameterValue,
 			"Value (%d) for parameter deviceIndex is invalid. It must be from 0 to %d.", index, interfacesPerInstanceMax-1)
 	}
-	attached := slices.Collect(tx.InterfacesOfInstance(id))
-	for _, i := range attached {
+	for i := range tx.InterfacesOfInstance(id) {
 		if i.Attachment.DeviceIndex == int(index) {
 			return apierr.New(apierr.CodeInvalidParameterValue,
 				"Instance '%s' already has an interface attached at device index '%d'. It is %s.", id, index, i.ID)
 		}
-	}
-	if len(attached) >= interfacesPerInstanceMax {
-		return apierr.New(apierr.CodeAttachmentLimitExceeded,
-			"Interface count %d exceeds the limit for %s: %d", len(attached)+1, id, interfacesPerInstanceMax)
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func createSubnet(tx *state.Tx, c Call, in *ec2.CreateSubnetRequest) (*ec2.Creat
 	}
 	if in.OutpostArn != nil || in.Ipv4IpamPoolId != nil || in.Ipv4NetmaskLength != nil ||
 		in.Ipv6IpamPoolId != nil || in.Ipv6NetmaskLength != nil {
-		return nil, unsupported("address pools and outposts")
+		return nil, unsupported("address pools or outposts")
 	}
 	zone, err := findZone(c, in.AvailabilityZone, in.AvailabilityZoneId)
 	if err != nil {

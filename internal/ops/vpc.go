@@ -137,7 +137,7 @@ func freeIPv6Block(tx *state.Tx, c Call) netip.Prefix {
 func createVpc(tx *state.Tx, c Call, in *ec2.CreateVpcRequest) (*ec2.CreateVpcResult, error) {
 	if in.Ipv4IpamPoolId != nil || in.Ipv4NetmaskLength != nil || in.Ipv6IpamPoolId != nil || in.Ipv6NetmaskLength != nil ||
 		in.Ipv6Pool != nil || in.Ipv6CidrBlock != nil || in.Ipv6CidrBlockNetworkBorderGroup != nil || in.VpcEncryptionControl != nil {
-		return nil, unsupported("address pools, network border groups and encryption controls")
+		return nil, unsupported("address pools, network border groups or encryption controls")
 	}
 	if in.CidrBlock == nil {
 		return nil, apierr.New(apierr.CodeMissingParameter, "Either 'cidrBlock' or 'ipv4IpamPoolId' should be provided.")
@@ -149,7 +149,7 @@ func createVpc(tx *state.Tx, c Call, in *ec2.CreateVpcRequest) (*ec2.CreateVpcRe
 	switch in.InstanceTenancy {
 	case "", ec2.TenancyDefault:
 	case ec2.TenancyDedicated:
-		return nil, unsupported("dedicated tenancy")
+		return nil, unsupported("dedicated hosts")
 	default:
 		return nil, badValue("instanceTenancy", string(in.InstanceTenancy))
 	}

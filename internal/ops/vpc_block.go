@@ -44,7 +44,7 @@ func associateVpcCidrBlock(tx *state.Tx, c Call, in *ec2.AssociateVpcCidrBlockRe
 	}
 	if in.Ipv4IpamPoolId != nil || in.Ipv4NetmaskLength != nil || in.Ipv6IpamPoolId != nil || in.Ipv6NetmaskLength != nil ||
 		in.Ipv6Pool != nil || in.Ipv6CidrBlock != nil || in.Ipv6CidrBlockNetworkBorderGroup != nil {
-		return nil, unsupported("address pools and network border groups")
+		return nil, unsupported("address pools or network border groups")
 	}
 	ipv6 := yes(in.AmazonProvidedIpv6CidrBlock)
 	switch {
