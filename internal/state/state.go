@@ -47,6 +47,8 @@ const (
 	instancesByScope = 0
 	instancesByHost  = 1
 	instancesByVPC   = 2
+	liveByScope      = 3
+	liveByHost       = 4
 )
 
 // Snapshot is a world at one revision.
@@ -71,14 +73,14 @@ func NewSnapshot() *Snapshot {
 					return nil
 				}
 				return []string{scopeKey(v.Scope)}
-			}),
+			}).counting(vpcsByScope),
 		vpc.KindSubnet: newTable(nil,
 			func(s *vpc.Subnet) []string { return []string{key(string(s.VPC))} },
-			func(s *vpc.Subnet) []string { return []string{scopeKey(s.Scope)} }),
+			func(s *vpc.Subnet) []string { return []string{scopeKey(s.Scope)} }).counting(subnetsByVPC),
 		vpc.KindGroup: newTable(nil,
 			func(g *vpc.SecurityGroup) []string { return []string{key(string(g.VPC))} },
 			func(g *vpc.SecurityGroup) []string { return []string{key(string(g.VPC), vpc.NameKey(g.Name))} },
-			func(g *vpc.SecurityGroup) []string { return []string{scopeKey(g.Scope)} }),
+			func(g *vpc.SecurityGroup) []string { return []string{scopeKey(g.Scope)} }).counting(groupsByVPC),
 		vpc.KindRule: newTable(func(r *vpc.Rule) string { return fmt.Sprintf("%020d/%s", r.Seq, r.ID) },
 			func(r *vpc.Rule) []string { return []string{key(string(r.Group))} },
 			func(r *vpc.Rule) []string {
@@ -92,7 +94,9 @@ func NewSnapshot() *Snapshot {
 		vpc.KindInstance: newTable(nil,
 			func(i *vpc.Instance) []string { return []string{scopeKey(i.Scope)} },
 			func(i *vpc.Instance) []string { return []string{key(string(i.Host))} },
-			func(i *vpc.Instance) []string { return []string{key(string(i.VPC))} }),
+			func(i *vpc.Instance) []string { return []string{key(string(i.VPC))} },
+			func(i *vpc.Instance) []string { return live(i, scopeKey(i.Scope)) },
+			func(i *vpc.Instance) []string { return live(i, key(string(i.Host))) }).counting(liveByScope, liveByHost),
 	}}
 }
 
@@ -134,7 +138,15 @@ func newInterfaces() *table[*vpc.Interface] {
 			}
 			return out
 		},
-		func(i *vpc.Interface) []string { return []string{scopeKey(i.Scope)} })
+		func(i *vpc.Interface) []string { return []string{scopeKey(i.Scope)} }).counting(interfacesByScope)
+}
+
+// live is the key of an instance that is not terminated.
+func live(i *vpc.Instance, key string) []string {
+	if i.State == vpc.Terminated {
+		return nil
+	}
+	return []string{key}
 }
 
 func scopeKey(s vpc.Scope) string { return key(string(s.Account), string(s.Region)) }
@@ -219,6 +231,11 @@ func (s *Snapshot) VPCsIn(scope vpc.Scope) iter.Seq[*vpc.VPC] {
 	return tableOf[*vpc.VPC](s, vpc.KindVPC).by(vpcsByScope, string(scope.Account), string(scope.Region))
 }
 
+// CountVPCs is how many VPCs a scope has.
+func (s *Snapshot) CountVPCs(scope vpc.Scope) int {
+	return tableOf[*vpc.VPC](s, vpc.KindVPC).count(vpcsByScope, string(scope.Account), string(scope.Region))
+}
+
 // DefaultVPC is a scope's default VPC, or nil.
 func (s *Snapshot) DefaultVPC(scope vpc.Scope) *vpc.VPC {
 	return first(tableOf[*vpc.VPC](s, vpc.KindVPC).by(vpcsByDefault, string(scope.Account), string(scope.Region)))
@@ -234,6 +251,11 @@ func (s *Snapshot) SubnetsOf(id vpc.VPCID) iter.Seq[*vpc.Subnet] {
 	return tableOf[*vpc.Subnet](s, vpc.KindSubnet).by(subnetsByVPC, string(id))
 }
 
+// CountSubnets is how many subnets a VPC has.
+func (s *Snapshot) CountSubnets(id vpc.VPCID) int {
+	return tableOf[*vpc.Subnet](s, vpc.KindSubnet).count(subnetsByVPC, string(id))
+}
+
 // SubnetsIn walks the subnets of a scope.
 func (s *Snapshot) SubnetsIn(scope vpc.Scope) iter.Seq[*vpc.Subnet] {
 	return tableOf[*vpc.Subnet](s, vpc.KindSubnet).by(subnetsByScope, string(scope.Account), string(scope.Region))
@@ -247,6 +269,11 @@ func (s *Snapshot) Group(id vpc.GroupID) *vpc.SecurityGroup {
 // GroupsOf walks the groups of a VPC.
 func (s *Snapshot) GroupsOf(id vpc.VPCID) iter.Seq[*vpc.SecurityGroup] {
 	return tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).by(groupsByVPC, string(id))
+}
+
+// CountGroups is how many groups a VPC has.
+func (s *Snapshot) CountGroups(id vpc.VPCID) int {
+	return tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).count(groupsByVPC, string(id))
 }
 
 // GroupNamed is the group of a VPC with a name, whatever its case, or nil.
@@ -318,6 +345,11 @@ func (s *Snapshot) InterfacesIn(scope vpc.Scope) iter.Seq[*vpc.Interface] {
 	return s.interfaces(interfacesByScope, string(scope.Account), string(scope.Region))
 }
 
+// CountInterfaces is how many interfaces a scope has.
+func (s *Snapshot) CountInterfaces(scope vpc.Scope) int {
+	return tableOf[*vpc.Interface](s, vpc.KindInterface).count(interfacesByScope, string(scope.Account), string(scope.Region))
+}
+
 // Instance is the instance with the id, or nil.
 func (s *Snapshot) Instance(id vpc.InstanceID) *vpc.Instance {
 	return lookup[*vpc.Instance](s, vpc.KindInstance, string(id))
@@ -326,6 +358,16 @@ func (s *Snapshot) Instance(id vpc.InstanceID) *vpc.Instance {
 // InstancesIn walks the instances of a scope.
 func (s *Snapshot) InstancesIn(scope vpc.Scope) iter.Seq[*vpc.Instance] {
 	return tableOf[*vpc.Instance](s, vpc.KindInstance).by(instancesByScope, string(scope.Account), string(scope.Region))
+}
+
+// CountLiveInstances is how many instances of a scope are not terminated.
+func (s *Snapshot) CountLiveInstances(scope vpc.Scope) int {
+	return tableOf[*vpc.Instance](s, vpc.KindInstance).count(liveByScope, string(scope.Account), string(scope.Region))
+}
+
+// CountLiveOn is how many instances have a place on a host: those that are not terminated.
+func (s *Snapshot) CountLiveOn(id vpc.HostID) int {
+	return tableOf[*vpc.Instance](s, vpc.KindInstance).count(liveByHost, string(id))
 }
 
 // InstancesOn walks the instances that a host carries or carried.

@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
@@ -38,6 +39,7 @@ type table[E vpc.Entity] struct {
 	order    func(e E) string // within an index key; default: the entity's key
 	rows     *iradix.Tree[E]
 	indexes  []*iradix.Tree[E]
+	counts   []*iradix.Tree[int] // of each index: entities under a key, or nil: not counted
 }
 
 func newTable[E vpc.Entity](order func(e E) string, indexers ...indexer[E]) *table[E] {
@@ -45,7 +47,36 @@ func newTable[E vpc.Entity](order func(e E) string, indexers ...indexer[E]) *tab
 	for range indexers {
 		t.indexes = append(t.indexes, iradix.New[E]())
 	}
+	t.counts = make([]*iradix.Tree[int], len(indexers))
 	return t
+}
+
+// counting is t, empty, with indexes that know how many entities they hold under a key.
+func (t *table[E]) counting(indexes ...int) *table[E] {
+	for _, i := range indexes {
+		t.counts[i] = iradix.New[int]()
+	}
+	return t
+}
+
+// count is how many entities an index that counts holds under the parts.
+func (t *table[E]) count(index int, parts ...string) int {
+	n, _ := t.counts[index].Get([]byte(key(parts...)))
+	return n
+}
+
+// tally adds to the count of a key of an index, if that counts.
+func (t *table[E]) tally(index int, k string, change int) {
+	tree := t.counts[index]
+	if tree == nil {
+		return
+	}
+	n, _ := tree.Get([]byte(k))
+	if n += change; n == 0 {
+		t.counts[index], _, _ = tree.Delete([]byte(k))
+	} else {
+		t.counts[index], _, _ = tree.Insert([]byte(k), n)
+	}
 }
 
 func (t *table[E]) indexKey(k string, e E) []byte {
@@ -69,6 +100,7 @@ func (t *table[E]) put(entity vpc.Entity) anyTable {
 	for i, keys := range t.indexers {
 		for _, k := range keys(e) {
 			out.indexes[i], _, _ = out.indexes[i].Insert(t.indexKey(k, e), e)
+			out.tally(i, k, 1)
 		}
 	}
 	return out
@@ -82,6 +114,9 @@ func (t *table[E]) load(entities []vpc.Entity) anyTable {
 	indexes := make([]*iradix.Txn[E], len(out.indexes))
 	for i, tree := range out.indexes {
 		indexes[i] = tree.Txn()
+		if t.counts[i] != nil {
+			out.counting(i)
+		}
 	}
 	for _, entity := range entities {
 		e := entity.(E)
@@ -89,6 +124,7 @@ func (t *table[E]) load(entities []vpc.Entity) anyTable {
 		for i, keys := range t.indexers {
 			for _, k := range keys(e) {
 				indexes[i].Insert(t.indexKey(k, e), e)
+				out.tally(i, k, 1)
 			}
 		}
 	}
@@ -108,7 +144,8 @@ func (t *table[E]) del(k string) anyTable {
 // without is a copy of t whose indexes do not hold the entity under k; its row stays.
 func (t *table[E]) without(k string) *table[E] {
 	out := *t
-	out.indexes = append([]*iradix.Tree[E](nil), t.indexes...)
+	out.indexes = slices.Clone(t.indexes)
+	out.counts = slices.Clone(t.counts)
 	old, ok := t.rows.Get([]byte(k))
 	if !ok {
 		return &out
@@ -116,6 +153,7 @@ func (t *table[E]) without(k string) *table[E] {
 	for i, keys := range t.indexers {
 		for _, k := range keys(old) {
 			out.indexes[i], _, _ = out.indexes[i].Delete(t.indexKey(k, old))
+			out.tally(i, k, -1)
 		}
 	}
 	return &out
@@ -165,9 +203,11 @@ func first[E any](seq iter.Seq[E]) (e E) {
 func (t *table[E]) check() error {
 	for i, keys := range t.indexers {
 		want := 0
+		counts := map[string]int{}
 		for e := range t.each() {
 			for _, k := range keys(e) {
 				want++
+				counts[k]++
 				if got, ok := t.indexes[i].Get(t.indexKey(k, e)); !ok || any(got) != any(e) {
 					return fmt.Errorf("index %d does not hold %s under %q", i, e.Key(), k)
 				}
@@ -175,6 +215,17 @@ func (t *table[E]) check() error {
 		}
 		if got := t.indexes[i].Len(); got != want {
 			return fmt.Errorf("index %d holds %d entries, its rows ask for %d", i, got, want)
+		}
+		if t.counts[i] == nil {
+			continue
+		}
+		for k, want := range counts {
+			if got, _ := t.counts[i].Get([]byte(k)); got != want {
+				return fmt.Errorf("index %d counts %d entries under %q, and has %d", i, got, k, want)
+			}
+		}
+		if got := t.counts[i].Len(); got != len(counts) {
+			return fmt.Errorf("index %d counts under %d keys, and has %d", i, got, len(counts))
 		}
 	}
 	return nil

@@ -62,12 +62,12 @@ func firstFree(lo, hi uint64, taken func(uint64) bool) (uint64, bool) {
 		return lo, true
 	}
 	used := lo // is taken
-	for step := uint64(1); used+step < hi; step *= 2 {
-		if n := used + step; taken(n) {
-			used = n
+	for step := uint64(1); used < hi-1; step *= 2 {
+		free := min(used+step, hi-1)
+		if taken(free) {
+			used = free
 			continue
 		}
-		free := used + step // is not taken
 		for free-used > 1 {
 			if mid := used + (free-used)/2; taken(mid) {
 				used = mid

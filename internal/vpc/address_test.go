@@ -51,3 +51,19 @@ func TestFree6(t *testing.T) {
 		t.Errorf("%s was not handed out first", first)
 	}
 }
+
+func TestFreeAsksSeldom(t *testing.T) {
+	block := netip.MustParsePrefix("10.0.0.0/16")
+	taken := map[netip.Addr]bool{}
+	for range vpc.Usable(block) {
+		asked := 0
+		a, ok := vpc.Free(block, func(a netip.Addr) bool {
+			asked++
+			return taken[a]
+		})
+		if !ok || asked > 35 {
+			t.Fatalf("%d questions with %d taken", asked, len(taken))
+		}
+		taken[a] = true
+	}
+}
