@@ -74,10 +74,7 @@ func vpcOrDefault(tx *state.Tx, c Call, id string) (*vpc.VPC, error) {
 
 // checkGroupQuota refuses one more group than a VPC may have (G7); the default group counts.
 func checkGroupQuota(tx *state.Tx, c Call, v *vpc.VPC) error {
-	n, most := 0, quotas(tx, c.Scope.Account).GroupsPerVPC
-	for range tx.GroupsOf(v.ID) {
-		n++
-	}
+	n, most := tx.CountGroups(v.ID), quotas(tx, c.Scope.Account).GroupsPerVPC
 	if n < most {
 		return nil
 	}

@@ -12,7 +12,7 @@ type roomy struct {
 	free int
 }
 
-// roomyHosts are the hosts on which an instance of the call's region can be placed, by identifier.
+// hostList are the hosts on which an instance of the call's region can be placed, by identifier.
 type hostList []roomy
 
 // roomyHosts finds the hosts that serve the call's region. An instance keeps its place until it is terminated,
@@ -23,13 +23,7 @@ func roomyHosts(tx *state.Tx, c Call) hostList {
 		if h.Region != "" && h.Region != c.Scope.Region {
 			continue
 		}
-		used := 0
-		for i := range tx.InstancesOn(h.ID) {
-			if i.State != vpc.Terminated {
-				used++
-			}
-		}
-		out = append(out, roomy{h.ID, max(h.Capacity-used, 0)})
+		out = append(out, roomy{h.ID, max(h.Capacity-tx.CountLiveOn(h.ID), 0)})
 	}
 	return out
 }

@@ -204,7 +204,7 @@ func (l *launch) run(tx *state.Tx, c Call) ([]*vpc.Instance, error) {
 		return nil, err
 	}
 	hosts := roomyHosts(tx, c)
-	count := min(l.max, hosts.room(), quotas(tx, c.Scope.Account).Instances-liveInstances(tx, c))
+	count := min(l.max, hosts.room(), quotas(tx, c.Scope.Account).Instances-tx.CountLiveInstances(c.Scope))
 	zone := l.interfaces[0].zone()
 	if count < l.min {
 		return nil, hosts.insufficient(c, l.model.Type, zone, l.min)
@@ -259,19 +259,8 @@ func (d *device) attach(tx *state.Tx, c Call, id vpc.InstanceID, tags vpc.Tags) 
 	return &changed, nil
 }
 
-// liveInstances counts the instances of the caller's account and region that are not terminated.
-func liveInstances(tx *state.Tx, c Call) int {
-	n := 0
-	for i := range tx.InstancesIn(c.Scope) {
-		if i.State != vpc.Terminated {
-			n++
-		}
-	}
-	return n
-}
-
 func checkInstanceQuota(tx *state.Tx, c Call, wanted int) error {
-	n, most := liveInstances(tx, c), quotas(tx, c.Scope.Account).Instances
+	n, most := tx.CountLiveInstances(c.Scope), quotas(tx, c.Scope.Account).Instances
 	if n+wanted <= most {
 		return nil
 	}

@@ -66,10 +66,7 @@ func makeInterface(tx *state.Tx, c Call, n newInterface) (*vpc.Interface, error)
 }
 
 func checkInterfaceQuota(tx *state.Tx, c Call) error {
-	n, most := 0, quotas(tx, c.Scope.Account).Interfaces
-	for range tx.InterfacesIn(c.Scope) {
-		n++
-	}
+	n, most := tx.CountInterfaces(c.Scope), quotas(tx, c.Scope.Account).Interfaces
 	if n < most {
 		return nil
 	}

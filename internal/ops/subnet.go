@@ -131,10 +131,7 @@ func createSubnet(tx *state.Tx, c Call, in *ec2.CreateSubnetRequest) (*ec2.Creat
 
 // putSubnet adds a subnet to a VPC.
 func putSubnet(tx *state.Tx, c Call, v *vpc.VPC, s *vpc.Subnet) error {
-	count, most := 0, quotas(tx, c.Scope.Account).SubnetsPerVPC
-	for range tx.SubnetsOf(v.ID) {
-		count++
-	}
+	count, most := tx.CountSubnets(v.ID), quotas(tx, c.Scope.Account).SubnetsPerVPC
 	if count >= most {
 		return apierr.New(apierr.CodeSubnetLimitExceeded,
 			"The maximum number of subnets for VPC '%s' has been reached. It has %d of %d.", v.ID, count, most)

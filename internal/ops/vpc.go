@@ -76,10 +76,7 @@ type newVPC struct {
 
 // makeVPC makes a VPC and its default group.
 func makeVPC(tx *state.Tx, c Call, n newVPC) (*vpc.VPC, error) {
-	count, most := 0, quotas(tx, c.Scope.Account).VPCs
-	for range tx.VPCsIn(c.Scope) {
-		count++
-	}
+	count, most := tx.CountVPCs(c.Scope), quotas(tx, c.Scope.Account).VPCs
 	if count >= most {
 		return nil, apierr.New(apierr.CodeVpcLimitExceeded,
 			"The maximum number of VPCs has been reached. There are %d of %d in %s.", count, most, c.Scope.Region)
