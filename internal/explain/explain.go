@@ -34,7 +34,7 @@ type Judgement struct {
 	Verdict packet.Verdict
 	Why     Why
 	// Rule is the rule that is credited: of those that admit, the one with the
-	// lowest id. Nil unless Why is WhyRule.
+	// lowest id. Nil unless Why is WhyRule or WhyReply.
 	Rule *vpc.Rule
 	// Admitting are all rules that admit the packet, by id.
 	Admitting []*vpc.Rule
@@ -43,17 +43,27 @@ type Judgement struct {
 	Tracked bool
 }
 
+// Packet is one that belongs to no known flow.
+type Packet struct {
+	packet.Tuple
+	// Midway says that a TCP packet does not begin a connection: it is no SYN.
+	// It may then be the answer in a flow that is not tracked.
+	Midway bool
+}
+
 // Judge says what interface i does with a packet in a direction.
-func Judge(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t packet.Tuple) Judgement {
+func Judge(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p Packet) Judgement {
+	t := p.Tuple
 	local, remote := t.Src, t.Dst
 	if d == packet.Ingress {
 		local, remote = t.Dst, t.Src
 	}
-	if neverFiltered(s, i, t, remote) {
-		return Judgement{Verdict: packet.Allow, Why: WhyUnfiltered}
-	}
-	if i.SourceCheck && !slices.Contains(i.AllAddrs(), local) {
+	housekeeping := isDiscovery(d, t) || isDHCP(d, t)
+	if i.SourceCheck && !mayUse(i, d, local, housekeeping) {
 		return Judgement{Why: WhySpoofed}
+	}
+	if housekeeping || isService(s, i, remote) {
+		return Judgement{Verdict: packet.Allow, Why: WhyUnfiltered}
 	}
 	admitting := admit(s, i, d, t, remote)
 	if len(admitting) == 0 {
@@ -61,8 +71,9 @@ func Judge(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t packet.Tup
 	}
 	j := Judgement{Verdict: packet.Allow, Why: WhyRule, Rule: admitting[0], Admitting: admitting}
 	j.Tracked = !untracked(s, i, d, t.Proto, admitting)
-	if j.Tracked && answersUntracked(s, i, d, t, local) {
-		j.Why, j.Rule, j.Tracked = WhyReply, nil, false
+	begins := t.Proto == packet.TCP && !p.Midway
+	if j.Tracked && !begins && answersUntracked(s, i, d, t, local) {
+		j.Why, j.Tracked = WhyReply, false
 	}
 	return j
 }
@@ -145,16 +156,23 @@ func answersUntracked(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t
 	})
 }
 
-// neverFiltered says whether a packet is of the kinds that groups do not
-// filter: DHCP, neighbour discovery, and what goes to or comes from the VPC's
-// router and its link-local services (ec2-behaviour 7.6).
-func neverFiltered(s *state.Snapshot, i *vpc.Interface, t packet.Tuple, remote netip.Addr) bool {
-	switch {
-	case t.Proto == packet.ICMPv6 && 133 <= t.Type && t.Type <= 137:
-		return true
-	case t.Proto == packet.UDP && isDHCP(t):
+// mayUse is the source/destination check: an interface sends and receives its
+// own addresses only. What arrives may be for a group of receivers; discovery
+// and DHCP use link-local addresses, and none where they have none yet.
+func mayUse(i *vpc.Interface, d packet.Direction, local netip.Addr, housekeeping bool) bool {
+	if slices.Contains(i.AllAddrs(), local) {
 		return true
 	}
+	broadcast := local == netip.MustParseAddr("255.255.255.255")
+	if d == packet.Ingress && (local.IsMulticast() || broadcast) {
+		return true
+	}
+	return housekeeping && (local.Is6() && local.IsLinkLocalUnicast() || d == packet.Egress && local.IsUnspecified())
+}
+
+// isService says whether an address is the VPC's router, its DNS server or one
+// of the link-local services: groups never filter their traffic (ec2-behaviour 7.6).
+func isService(s *state.Snapshot, i *vpc.Interface, remote netip.Addr) bool {
 	if slices.Contains(services(), remote) {
 		return true
 	}
@@ -165,9 +183,33 @@ func neverFiltered(s *state.Snapshot, i *vpc.Interface, t packet.Tuple, remote n
 	return v != nil && len(v.Blocks) > 0 && remote == v.Blocks[0].Prefix.Addr().Next().Next()
 }
 
-func isDHCP(t packet.Tuple) bool {
-	pair := [2]uint16{min(t.SrcPort, t.DstPort), max(t.SrcPort, t.DstPort)}
-	return t.Src.Is4() && pair == [2]uint16{67, 68} || t.Src.Is6() && pair == [2]uint16{546, 547}
+// isDiscovery: neighbours ask and answer both ways; an instance asks for
+// routers and hears them, but is nobody's router (RFC 4861).
+func isDiscovery(d packet.Direction, t packet.Tuple) bool {
+	if t.Proto != packet.ICMPv6 || t.Code != 0 {
+		return false
+	}
+	switch t.Type {
+	case 133:
+		return d == packet.Egress
+	case 134:
+		return d == packet.Ingress
+	case 135, 136:
+		return true
+	}
+	return false
+}
+
+// isDHCP: an instance is a client of DHCP, never its server (RFC 2131, RFC 8415).
+func isDHCP(d packet.Direction, t packet.Tuple) bool {
+	if t.Proto != packet.UDP {
+		return false
+	}
+	own, other := t.SrcPort, t.DstPort
+	if d == packet.Ingress {
+		own, other = other, own
+	}
+	return t.Src.Is4() && own == 68 && other == 67 || t.Src.Is6() && own == 546 && other == 547
 }
 
 // services are the link-local addresses of AWS's own services and the router's.

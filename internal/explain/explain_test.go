@@ -118,14 +118,16 @@ func TestTrackedAsAWSDocuments(t *testing.T) {
 		if sv.Proto.HasTypes() {
 			tuple.Type = 8
 		}
-		return Judge(s, web, packet.Ingress, tuple)
+		return Judge(s, web, packet.Ingress, Packet{Tuple: tuple})
 	}
 	for svc, tracked := range map[string]bool{"tcp/22": true, "tcp/80": false, "ping": true, "gre": true} {
 		if j := in(svc); j.Verdict != packet.Allow || j.Tracked != tracked {
 			t.Errorf("%s: %+v, want allowed and tracked %v", svc, j, tracked)
 		}
 	}
-	answer := packet.Tuple{Proto: packet.TCP, Src: web.Primary(), Dst: netip.MustParseAddr("10.0.0.12"), SrcPort: 80, DstPort: 50000}
+	answer := Packet{Midway: true, Tuple: packet.Tuple{
+		Proto: packet.TCP, Src: web.Primary(), Dst: netip.MustParseAddr("10.0.0.12"), SrcPort: 80, DstPort: 50000,
+	}}
 	if j := Judge(s, web, packet.Egress, answer); j.Why != WhyReply || j.Tracked {
 		t.Errorf("the answer of an untracked flow is %+v, want an untracked reply", j)
 	}
@@ -144,11 +146,11 @@ func TestSpoofedAndUnfiltered(t *testing.T) {
 	s := world(t)
 	db := s.Interface("eni-db")
 	spoofed := packet.Tuple{Proto: packet.UDP, Src: netip.MustParseAddr("10.0.0.99"), Dst: netip.MustParseAddr("10.0.0.10"), DstPort: 9}
-	if j := Judge(s, db, packet.Egress, spoofed); j.Why != WhySpoofed || j.Verdict != packet.Deny {
+	if j := Judge(s, db, packet.Egress, Packet{Tuple: spoofed}); j.Why != WhySpoofed || j.Verdict != packet.Deny {
 		t.Errorf("a foreign source address: %+v", j)
 	}
 	router := packet.Tuple{Proto: packet.ICMP, Src: netip.MustParseAddr("10.0.0.1"), Dst: db.Primary(), Type: 8}
-	if j := Judge(s, db, packet.Ingress, router); j.Why != WhyUnfiltered || j.Verdict != packet.Allow {
+	if j := Judge(s, db, packet.Ingress, Packet{Tuple: router}); j.Why != WhyUnfiltered || j.Verdict != packet.Allow {
 		t.Errorf("the VPC's router: %+v", j)
 	}
 }

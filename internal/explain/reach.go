@@ -89,7 +89,7 @@ func Reach(s *state.Snapshot, q Query) (Answer, error) {
 }
 
 func (a *Answer) add(s *state.Snapshot, i *vpc.Interface, d packet.Direction, remote netip.Addr) {
-	side := Side{Interface: i, Direction: d, Remote: remote, Judgement: Judge(s, i, d, a.Tuple)}
+	side := Side{Interface: i, Direction: d, Remote: remote, Judgement: Judge(s, i, d, Packet{Tuple: a.Tuple})}
 	if side.Judgement.Verdict != packet.Allow {
 		a.Reachable = false
 		side.Missing = missing(s, i, d, a.Tuple, remote)
