@@ -53,7 +53,7 @@ func ParseProto(s string) (Proto, error) {
 // String is EC2's canonical spelling: a name for the four it names, "-1" for
 // all, the number otherwise.
 func (p Proto) String() string {
-	switch p {
+	switch p { //nolint:exhaustive // all others, and all of them together, are told by number
 	case TCP:
 		return "tcp"
 	case UDP:
