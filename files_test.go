@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"go/ast"
 	"go/parser"
+	"go/scanner"
 	"go/token"
 	"io/fs"
 	"os"
@@ -26,6 +27,7 @@ type goFile struct {
 	doc       string // comment of the package clause
 	imports   []string
 	lines     int
+	code      int  // lines that hold code: blank ones and comments are free
 	test      bool // ends _test.go
 	generated bool // carries the mark of generated code
 	generator bool // stands in the folder gen of a room: it writes generated files and no program links it
@@ -79,6 +81,23 @@ func readFile(t *testing.T, name string) []byte {
 	return data
 }
 
+// codeLines counts the lines on which a token begins that is no comment.
+func codeLines(src []byte) int {
+	var s scanner.Scanner
+	file := token.NewFileSet().AddFile("", -1, len(src))
+	s.Init(file, src, nil, 0)
+	lines := map[int]bool{}
+	for {
+		pos, tok, _ := s.Scan()
+		if tok == token.EOF {
+			return len(lines)
+		}
+		if line := file.Line(pos); tok != token.SEMICOLON {
+			lines[line] = true
+		}
+	}
+}
+
 func goFiles(t *testing.T) []goFile {
 	t.Helper()
 	var files []goFile
@@ -94,6 +113,7 @@ func goFiles(t *testing.T) []goFile {
 			pkg:       parsed.Name.Name,
 			doc:       parsed.Doc.Text(),
 			lines:     bytes.Count(src, []byte("\n")),
+			code:      codeLines(src),
 			test:      strings.HasSuffix(name, "_test.go"),
 			generated: generatedMark.Match(src),
 			generator: roomOf(name) != "" && strings.Contains(name, "/gen/"),
