@@ -17,13 +17,20 @@ var defaultBlock = netip.MustParsePrefix("172.31.0.0/16")
 
 const defaultSubnetBits = 20
 
-// EnsureRegion sets an account up in the call's region the first time that it is there: a default VPC with a
-// default subnet in each zone and its default group. A default VPC that its owner deleted does not come back. A
-// region that is not served, or whose name is none, is refused.
-func EnsureRegion(tx *state.Tx, c Call) error {
+// CheckRegion refuses a call in a region that is not served, or whose name is none.
+func CheckRegion(c Call) error {
 	r := c.Scope.Region
 	if !regionForm.MatchString(string(r)) || len(c.Regions) > 0 && !slices.Contains(c.Regions, r) {
 		return apierr.New(apierr.CodeAuthFailure, "Credential should be scoped to a valid region. '%s' is none here.", r)
+	}
+	return nil
+}
+
+// EnsureRegion sets an account up in the call's region the first time that it is there: a default VPC with a
+// default subnet in each zone and its default group. A default VPC that its owner deleted does not come back.
+func EnsureRegion(tx *state.Tx, c Call) error {
+	if err := CheckRegion(c); err != nil {
+		return err
 	}
 	if tx.RegionState(c.Scope) != nil {
 		return nil
