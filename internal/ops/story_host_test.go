@@ -36,6 +36,19 @@ func (s *story) hostDirective(words []string) string {
 			h.Region = vpc.Region(words[3])
 		}
 		return s.try(func(tx *state.Tx, c Call) error { return RegisterHost(tx, c, h) })
+	case "placed":
+		var out strings.Builder
+		for h := range s.world.Hosts() {
+			fmt.Fprintf(&out, "%s with room for %d:", h.ID, h.Capacity)
+			for i := range s.world.InstancesOn(h.ID) {
+				fmt.Fprintf(&out, " %s", i.ID)
+			}
+			out.WriteByte('\n')
+		}
+		return out.String()
+	case "no-host":
+		s.commit(func(tx *state.Tx, _ Call) { tx.Delete(tx.Host(vpc.HostID(words[1]))) })
+		return ""
 	case "report":
 		r := InstanceReport{ID: vpc.InstanceID(words[2]), Condition: InstanceCondition(words[3]), Boot: 1}
 		if len(words) > 4 {

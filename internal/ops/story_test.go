@@ -41,6 +41,8 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/story")
 //	world                                     the groups and rules there are, of all accounts
 //	region                                    what EnsureRegion does, and the default VPC that there is then
 //	host h1 4 [eu-west-1]                     a host with room for four instances
+//	placed                                    which instances each host has
+//	no-host h1                                the host exists no more
 //	report h1 i-1 up [2]                      what a host tells of an instance, and of which start
 //	later 2h                                  the clock goes on, and what is old is reaped
 //	console i-1 "text"                        what an instance's console said
