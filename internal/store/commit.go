@@ -120,7 +120,9 @@ type answer struct {
 
 func (b *batch) writes() bool { return len(b.values)+len(b.records) > 0 }
 
-func (b *batch) full() bool { return len(b.values)+len(b.records)+1 >= batchOpsMax || b.size >= batchBytesMax }
+func (b *batch) full() bool {
+	return len(b.values)+len(b.records)+1 >= batchOpsMax || b.size >= batchBytesMax
+}
 
 // committer is the one goroutine that runs operations and moves the world on.
 // While one batch is being written the next one is filled on top of it.
@@ -508,4 +510,3 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
