@@ -360,7 +360,7 @@ static __always_inline enum reason judge_ip(struct __sk_buff *skb, struct iface 
 
 	f = find(i, &k, p, ifnum, dir, now, &stale);
 	__u32 generation = *(volatile __u32 *)&i->generation; /* read before what it is the generation of */
-	if (!f || f->generation != generation) {
+	if (!f || f->generation != generation || is_group(&k.local)) { /* a group receives and never sends */
 		why = address(skb, i, p, ifnum, dir);
 		if (why != NONE)
 			return why;

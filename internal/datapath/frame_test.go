@@ -18,6 +18,7 @@ type frame struct {
 	extensions []byte // IPv6 next-header numbers before the transport header
 	hops       uint8  // 0: 255
 	payload    int
+	claims     netip.Addr
 	cut        int // bytes to leave out at the end
 }
 
@@ -103,9 +104,17 @@ func (f frame) transport(p program.Packet) []byte {
 		b = append(b, q.ip(q.transport(q.Packet))...)
 	}
 	if p.Proto == packet.ICMPv6 && p.Type == 136 {
-		b = append(b, p.Src.AsSlice()...) // claims its own source
+		b = append(b, f.target()...)
 	}
 	return append(b, make([]byte, f.payload)...)
+}
+
+// target is the address that a neighbour advertisement claims: claims, or a link-local one.
+func (f frame) target() []byte {
+	if f.claims.IsValid() {
+		return f.claims.AsSlice()
+	}
+	return addr("fe80::1").AsSlice()
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
