@@ -208,6 +208,7 @@ var requirements = map[string]string{
 	"github.com/aws/aws-sdk-go-v2":               "tests: its signer is the oracle of sigv4",
 	"github.com/aws/aws-sdk-go-v2/service/ec2":   "tests: a real client, of which it matters that it reads what we write",
 	"github.com/aws/smithy-go":                   "tests: the type of that client's errors",
+	"github.com/cilium/ebpf":                     "maps, programs, links and ring buffers of the kernel, and the object file's types in Go",
 	"github.com/google/go-cmp":                   "tests: differences of whole values that a person can read",
 	"github.com/hashicorp/go-immutable-radix/v2": "snapshots that share structure: a commit copies a path, not the world",
 	"github.com/vishvananda/netlink":             "links, addresses and routes of a host, of which the standard library can only read a few",

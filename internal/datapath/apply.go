@@ -49,30 +49,36 @@ func (d *Datapath) Apply(h *program.Host, delta *program.Delta) error {
 		return fmt.Errorf("apply revision %d: %w", h.Revision, err)
 	}
 	d.synced = true
-	if dead := len(d.policies) - 2*len(d.ifaces); dead > deadMax || len(d.identities) > 2*c.liveIdentities()+deadMax {
+	if d.unused() > unusedMax {
 		return d.free()
 	}
 	return nil
 }
 
-// deadMax is how many unused policies and identities wait for a Sweep before an Apply frees them itself.
-const deadMax = 256
+// unusedMax is how many unused policies and identities wait for a Sweep; past
+// it an Apply frees them itself. The table of policies has room for them.
+const unusedMax = 256
+
+func (d *Datapath) unused() int {
+	n := 0
+	for _, p := range d.policies {
+		if p.refs == 0 {
+			n++
+		}
+	}
+	for _, i := range d.identities {
+		if i.refs == 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // change is one Apply under way.
 type change struct {
 	d *Datapath
 	h *program.Host
 	t *tables
-}
-
-func (c *change) liveIdentities() int {
-	n := 0
-	for _, i := range c.d.identities {
-		if i.refs > 0 {
-			n++
-		}
-	}
-	return n
 }
 
 // beginFull forgets what we think the kernel holds and reads what it does hold.

@@ -40,7 +40,7 @@ func openKernel(opts Options) (_ *kernel, err error) {
 		return nil, fmt.Errorf("read the object: %w", err)
 	}
 	sizes := map[string]int{
-		"ifaces": opts.Interfaces, "addrs": opts.Interfaces * 64, "policies": 4*opts.Interfaces + 16,
+		"ifaces": opts.Interfaces, "addrs": opts.Interfaces * 64, "policies": 4*opts.Interfaces + unusedMax,
 		"prefixes": opts.PolicyEntries, "services": opts.PolicyEntries, "groups": opts.PolicyEntries, "hits": opts.PolicyEntries,
 		"members": opts.Members, "flows": opts.Flows, "frags": opts.Interfaces * fragsPerInterface,
 		"counters": opts.Interfaces * 2, "names": opts.PolicyEntries,
