@@ -101,7 +101,7 @@ type outcome struct {
 type batch struct {
 	world   *state.Snapshot // after its calls
 	calls   []answer
-	changes changeSet
+	changes state.ChangeSet
 	values  map[string][]byte // by key; nil: deleted
 	records []clientv3.Op
 	size    int
@@ -294,7 +294,7 @@ func (b *batch) fits(writes, size int) bool {
 
 func (b *batch) add(world *state.Snapshot, changes []state.Change, values map[string][]byte, records []clientv3.Op, size int) {
 	b.world = world
-	b.changes.add(changes)
+	b.changes.Add(changes)
 	for k, v := range values {
 		b.values[k] = v
 	}
@@ -448,7 +448,7 @@ func (c *committer) fence(ctx context.Context, b *batch) {
 func (c *committer) decided(head int64) {
 	b := c.flight
 	c.flight = nil
-	c.publish(b.world, head, b.changes.list())
+	c.publish(b.world, head, b.changes.List())
 	for _, a := range b.calls {
 		a.call.done <- a.outcome
 	}

@@ -2,17 +2,10 @@ package store
 
 import (
 	"context"
-	"reflect"
-	"slices"
 	"sync"
 
 	"sallyport.dev/sallyport/internal/state"
-	"sallyport.dev/sallyport/internal/vpc"
 )
-
-// orderSlack is how many dropped entities a changeSet may still list, that it
-// need not be tidied at each change.
-const orderSlack = 1024
 
 // Update is a step from one durable world to a later one. A subscriber that is
 // slow gets one long step in place of many short ones; none is left out.
@@ -35,7 +28,7 @@ type Subscription struct {
 	mu      sync.Mutex
 	old     *state.Snapshot // nil: nothing is pending
 	next    *state.Snapshot
-	pending changeSet
+	pending state.ChangeSet
 }
 
 // subscribers are told of each published world, in order.
@@ -89,8 +82,8 @@ func (sub *Subscription) take() (Update, bool) {
 	if sub.old == nil {
 		return Update{}, false
 	}
-	u := Update{sub.old, sub.next, sub.pending.list()}
-	sub.old, sub.next, sub.pending = nil, nil, changeSet{}
+	u := Update{sub.old, sub.next, sub.pending.List()}
+	sub.old, sub.next, sub.pending = nil, nil, state.ChangeSet{}
 	return u, true
 }
 
@@ -126,7 +119,7 @@ func (sub *Subscription) tell(old, next *state.Snapshot, changes []state.Change)
 		sub.old = old
 	}
 	sub.next = next
-	sub.pending.add(changes)
+	sub.pending.Add(changes)
 	select {
 	case sub.ready <- struct{}{}:
 	default:
@@ -141,84 +134,4 @@ func (s *subscribers) close() {
 		delete(s.all, sub)
 		close(sub.ready)
 	}
-}
-
-// changeSet merges changes that follow one another: each entity once, from its
-// first before to its last after. What ends as it began is dropped, so a set is
-// never larger than the two worlds it lies between.
-type changeSet struct {
-	order []entityID // of first changes; some may be dropped, or listed again
-	byID  map[entityID]state.Change
-}
-
-type entityID struct {
-	kind vpc.Kind
-	key  string
-}
-
-func (s *changeSet) add(changes []state.Change) {
-	if s.byID == nil {
-		s.byID = make(map[entityID]state.Change, len(changes))
-	}
-	for _, c := range changes {
-		id := entityID{c.Kind, c.Key}
-		if earlier, ok := s.byID[id]; ok {
-			c.Before = earlier.Before
-		} else {
-			s.order = append(s.order, id)
-		}
-		if c.Before == c.After {
-			delete(s.byID, id)
-		} else {
-			s.byID[id] = c
-		}
-	}
-	if len(s.order) > 2*len(s.byID)+orderSlack {
-		s.tidy()
-	}
-}
-
-// tidy makes order list each entity of the set once.
-func (s *changeSet) tidy() {
-	seen := make(map[entityID]struct{}, len(s.byID))
-	s.order = slices.DeleteFunc(s.order, func(id entityID) bool {
-		_, listed := seen[id]
-		_, held := s.byID[id]
-		seen[id] = struct{}{}
-		return listed || !held
-	})
-}
-
-// list is the changes in the order in which entities were first changed.
-func (s *changeSet) list() []state.Change {
-	if len(s.order) != len(s.byID) {
-		s.tidy()
-	}
-	out := make([]state.Change, 0, len(s.order))
-	for _, id := range s.order {
-		out = append(out, s.byID[id])
-	}
-	return out
-}
-
-// difference finds what leads from old to read, a world that was decoded anew,
-// and makes that world of old's entities where they are the same.
-func difference(old, read *state.Snapshot) (*state.Snapshot, []state.Change) {
-	var changes []state.Change
-	for kind := range state.Kinds() {
-		for e := range old.All(kind) {
-			if read.Get(kind, e.Key()) == nil {
-				changes = append(changes, state.Change{Kind: kind, Key: e.Key(), Before: e})
-			}
-		}
-		for e := range read.All(kind) {
-			if before := old.Get(kind, e.Key()); !reflect.DeepEqual(before, e) {
-				changes = append(changes, state.Change{Kind: kind, Key: e.Key(), Before: before, After: e})
-			}
-		}
-	}
-	if len(changes) == 0 && old.Revision() == read.Revision() {
-		return old, nil
-	}
-	return old.Apply(read.Revision(), changes), changes
 }

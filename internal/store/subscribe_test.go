@@ -91,18 +91,3 @@ func TestASlowSubscriberGetsOneStep(t *testing.T) {
 		t.Errorf("subscribed after Close: %v", err)
 	}
 }
-
-func TestAChangeSetForgetsWhatCameToNothing(t *testing.T) {
-	var set changeSet
-	for i := range 100_000 {
-		e := account(fmt.Sprint(i), "")
-		set.add([]state.Change{{Kind: e.Kind(), Key: e.Key(), After: e}})
-		set.add([]state.Change{{Kind: e.Kind(), Key: e.Key(), Before: e}})
-		if len(set.order) > 2*orderSlack || len(set.byID) > 1 {
-			t.Fatalf("%d ids, %d changes are kept of nothing", len(set.order), len(set.byID))
-		}
-	}
-	if got := set.list(); len(got) != 0 {
-		t.Errorf("%d changes", len(got))
-	}
-}

@@ -158,7 +158,7 @@ func (c *committer) reload(ctx context.Context) error {
 	}
 	c.stale, c.loaded = false, l.revision
 	old := c.Snapshot()
-	snap, changes := difference(old, l.snap)
+	snap, changes := state.Difference(old, l.snap)
 	b := c.flight
 	if b != nil && !b.dead {
 		c.flight = nil
