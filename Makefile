@@ -22,7 +22,7 @@ TESTFLAGS := -shuffle=on -p 2 -timeout 25m
 # Rooms whose tests load programs into the kernel or make network namespaces.
 KERNEL := $(addsuffix /...,$(addprefix ./,$(wildcard internal/agent internal/bind internal/datapath internal/vpcnet test/e2e)))
 
-.PHONY: check build run test race kernel clients fuzz bench generate golden deadcode vuln guide fmt clean
+.PHONY: check build run test race kernel clients kill fuzz bench generate golden deadcode vuln guide fmt clean
 
 check:
 	$(TOOL) golangci-lint fmt --diff
@@ -56,6 +56,9 @@ kernel:
 clients:
 	@tools/install test
 	@$(GOTEST) -count=1 -timeout 25m ./test/clients/...
+
+kill:
+	go test -count=1 -run '^TestKill$$' -timeout 60m -v ./internal/store -kill-rounds 200
 
 fuzz:
 	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $(wildcard cmd internal test) | sort | while IFS=: read -r file func; do \

@@ -10,7 +10,7 @@ import (
 func TestAChangeSetForgetsWhatCameToNothing(t *testing.T) {
 	var set ChangeSet
 	for i := range 100_000 {
-		e := group(fmt.Sprint(i), "vpc-1", "")
+		e := group(fmt.Sprint(i), "vpc-2", "")
 		set.Add([]Change{{Kind: e.Kind(), Key: e.Key(), After: e}})
 		set.Add([]Change{{Kind: e.Kind(), Key: e.Key(), Before: e}})
 		if len(set.order) > 2*orderSlack || len(set.byID) > 1 {

@@ -37,46 +37,46 @@ func testSeed(t *testing.T) *rand.Rand {
 
 // external runs an etcd that stands for somebody else's cluster, and returns
 // the options that reach it.
-func external(t testing.TB, change func(*embed.Config)) Options {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "etcd") // t.TempDir is too long for a socket's path
+func external(tb testing.TB, change func(*embed.Config)) Options {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "etcd") //nolint:usetesting // TempDir is too long for a socket's path
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := embeddedConfig(filepath.Join(dir, "data"), testLog(t))
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	c := embeddedConfig(filepath.Join(dir, "data"), testLog(tb))
 	socket := url.URL{Scheme: "unix", Path: filepath.Join(dir, "client")}
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{socket}, []url.URL{socket}
 	change(c)
 	etcd, err := embed.StartEtcd(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(etcd.Close)
+	tb.Cleanup(etcd.Close)
 	<-etcd.Server.ReadyNotify()
-	return Options{Endpoints: []string{socket.String()}, Prefix: DefaultPrefix, Log: testLog(t)}
+	return Options{Endpoints: []string{socket.String()}, Prefix: DefaultPrefix, Log: testLog(tb)}
 }
 
 func asTheyAre(*embed.Config) {}
 
-func openExternal(t testing.TB, o Options) *Store {
-	t.Helper()
-	s, err := Open(testContext(t), o)
+func openExternal(tb testing.TB, o Options) *Store {
+	tb.Helper()
+	s, err := Open(testContext(tb), o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	tb.Cleanup(func() { s.Close() })
 	return s
 }
 
 // raw is a client of the cluster beside any store.
-func raw(t testing.TB, o Options) *clientv3.Client {
-	t.Helper()
+func raw(tb testing.TB, o Options) *clientv3.Client {
+	tb.Helper()
 	c, err := clientv3.New(clientv3.Config{Endpoints: o.Endpoints})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	tb.Cleanup(func() { c.Close() })
 	return c
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -173,7 +174,7 @@ func (c *committer) run(ctx context.Context) error {
 	if err == nil {
 		c.abandon(ErrClosed)
 	} else {
-		c.log.Error("store failed", "err", err)
+		c.log.ErrorContext(ctx, "store failed", "err", err)
 		c.failure = err
 		c.abandon(fmt.Errorf("the store failed: %w", err))
 		close(c.failed)
@@ -295,9 +296,7 @@ func (b *batch) fits(writes, size int) bool {
 func (b *batch) add(world *state.Snapshot, changes []state.Change, values map[string][]byte, records []clientv3.Op, size int) {
 	b.world = world
 	b.changes.Add(changes)
-	for k, v := range values {
-		b.values[k] = v
-	}
+	maps.Copy(b.values, values)
 	b.records = append(b.records, records...)
 	b.size += size
 }
@@ -408,7 +407,7 @@ func (c *committer) settle(ctx context.Context, r result) {
 	case !b.writes() || notApplied(r.err):
 		c.refused(r.err)
 	default:
-		c.log.Warn("outcome of a commit is unknown, looking it up", "err", r.err)
+		c.log.WarnContext(ctx, "outcome of a commit is unknown, looking it up", "err", r.err)
 		c.fence(ctx, b)
 	}
 }
@@ -436,7 +435,7 @@ func (c *committer) fence(ctx context.Context, b *batch) {
 				c.report(ctx, result{batch: b, fence: true, succeeded: resp.Succeeded, head: resp.Header.Revision})
 				return nil
 			}
-			c.log.Warn("looking up the outcome of a commit", "err", err)
+			c.log.WarnContext(ctx, "looking up the outcome of a commit", "err", err)
 			if !pause(ctx, retryPause) {
 				return nil
 			}

@@ -22,6 +22,9 @@ const (
 	requestBytesMax = batchBytesMax + batchBytesMax/8
 	// quotaBytes is the most that etcd advises for its data file.
 	quotaBytes = 8 << 30
+	// defragAbove is how many megabytes of the data file must be free for a
+	// start to take the time to shrink it.
+	defragAbove = 512
 	// One member alone loses no election, so its clock may tick fast: it is
 	// ready sooner.
 	embeddedTick     = 20 * time.Millisecond
@@ -90,6 +93,11 @@ func startEmbedded(ctx context.Context, o Options) (backend, error) {
 		return backend{}, errors.Join(fmt.Errorf("starting etcd in %s: %w", dir, err), stop())
 	}
 	client = v3client.New(etcd.Server)
+	// An etcd that once was full stays so until somebody says otherwise, and
+	// nobody else can reach this one. If it still is full it will say so again.
+	if _, err := client.AlarmDisarm(ctx, &clientv3.AlarmMember{}); err != nil {
+		return backend{}, errors.Join(fmt.Errorf("starting etcd in %s: taking alarms back: %w", dir, err), stop())
+	}
 	return backend{kv: client, watcher: client, sole: true, close: stop}, nil
 }
 
@@ -110,6 +118,7 @@ func embeddedConfig(dir string, log *slog.Logger) *embed.Config {
 	c.MaxTxnOps = batchOpsMax
 	c.MaxRequestBytes = requestBytesMax
 	c.QuotaBackendBytes = quotaBytes
+	c.BootstrapDefragThresholdMegabytes = defragAbove
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = embeddedHistory
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(etcdLog{log}))

@@ -84,7 +84,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		select {
 		case <-t.C:
 			if err := s.trim(ctx, s.journalKeep); err != nil {
-				s.log.Warn("trimming the journal", "err", err)
+				s.log.WarnContext(ctx, "trimming the journal", "err", err)
 			}
 		case <-s.stop:
 			return nil

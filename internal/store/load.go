@@ -52,7 +52,7 @@ func (s *Store) migrate(ctx context.Context, stored *mvccpb.KeyValue, steps []mi
 		return fmt.Errorf("key %q: the data has schema %d, this program knows up to %d: a newer version wrote it; use that one", stored.Key, have, want)
 	}
 	for ; have < want; have++ {
-		s.log.Info("migrating", "from", have, "to", have+1)
+		s.log.InfoContext(ctx, "migrating", "from", have, "to", have+1)
 		if err := steps[have-1](ctx, s.kv, s.keys); err != nil {
 			return fmt.Errorf("migrating from schema %d: %w", have, err)
 		}

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/state"
@@ -23,49 +27,48 @@ import (
 // patience bounds every wait of these tests.
 const patience = 30 * time.Second
 
-func testContext(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
-	t.Cleanup(cancel)
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*patience)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
-func testLog(t testing.TB) *slog.Logger {
-	t.Helper()
-	var w io.Writer = io.Discard
+func testLog(tb testing.TB) *slog.Logger {
+	tb.Helper()
 	if os.Getenv("STORE_TEST_LOG") != "" {
-		w = os.Stderr
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	return slog.New(slog.NewTextHandler(w, nil))
+	return slog.New(slog.DiscardHandler)
 }
 
-func openDir(t testing.TB, dir string) *Store {
-	t.Helper()
-	s, err := Open(testContext(t), Options{Dir: dir, Log: testLog(t)})
+func openDir(tb testing.TB, dir string) *Store {
+	tb.Helper()
+	s, err := Open(testContext(tb), Options{Dir: dir, Log: testLog(tb)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	tb.Cleanup(func() { s.Close() })
 	return s
 }
 
-func openNew(t testing.TB) *Store {
-	t.Helper()
-	return openDir(t, t.TempDir())
+func openNew(tb testing.TB) *Store {
+	tb.Helper()
+	return openDir(tb, tb.TempDir())
 }
 
-func mustClose(t testing.TB, s *Store) {
-	t.Helper()
+func mustClose(tb testing.TB, s *Store) {
+	tb.Helper()
 	if err := s.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func mustDo(t testing.TB, s *Store, op func(tx *state.Tx) error) state.Revision {
-	t.Helper()
-	rev, err := s.Do(testContext(t), op)
+func mustDo(tb testing.TB, s *Store, op func(tx *state.Tx) error) state.Revision {
+	tb.Helper()
+	rev, err := s.Do(testContext(tb), op)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return rev
 }
@@ -358,6 +361,26 @@ func TestDataFolderIsForOneProcess(t *testing.T) {
 	if !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("err = %v", err)
 	}
+}
+
+func TestAnEtcdThatWasFullTakesWritesAfterARestart(t *testing.T) {
+	dir, ctx := t.TempDir(), testContext(t)
+	etcd, err := embed.StartEtcd(embeddedConfig(filepath.Join(dir, "etcd"), testLog(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-etcd.Server.ReadyNotify()
+	_, err = etcd.Server.Alarm(ctx, &etcdserverpb.AlarmRequest{
+		Action: etcdserverpb.AlarmRequest_ACTIVATE, MemberID: uint64(etcd.Server.MemberID()), Alarm: etcdserverpb.AlarmType_NOSPACE,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v3client.New(etcd.Server).Put(ctx, "x", "y"); !errors.Is(err, rpctypes.ErrNoSpace) {
+		t.Fatalf("the test's etcd is not full: %v", err)
+	}
+	etcd.Close()
+	mustDo(t, openDir(t, dir), put(account("1", "")))
 }
 
 func TestDamagedDataIsRefused(t *testing.T) {

@@ -31,7 +31,7 @@ func (c *committer) follow(ctx context.Context, from int64) error {
 				break
 			}
 			if err := resp.Err(); err != nil {
-				c.log.Warn("watching the world", "err", err)
+				c.log.WarnContext(ctx, "watching the world", "err", err)
 				break
 			}
 			for _, g := range split(resp.Events) {
@@ -150,7 +150,7 @@ func (c *committer) changes(old *state.Snapshot, events []*clientv3.Event) ([]st
 func (c *committer) reload(ctx context.Context) error {
 	l, err := c.load(ctx)
 	for err != nil {
-		c.log.Warn("reading the world anew", "err", err)
+		c.log.WarnContext(ctx, "reading the world anew", "err", err)
 		if !pause(ctx, retryPause) {
 			return fmt.Errorf("reading the world anew: %w", err)
 		}
