@@ -70,7 +70,7 @@ type Publisher struct {
 	mu    sync.Mutex
 	world *state.Snapshot // the newest; nil before Run
 	hosts map[feed.HostID]*host
-	moved chan struct{}   // closed when a receipt or a connection changed something
+	moved chan struct{}   // closed when a world, a receipt or a connection changed something
 	ctx   context.Context // of Run: what hosts report is committed under it
 	ready chan struct{}   // closed when Run has begun
 }
@@ -101,13 +101,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer follower.Close()
 	p.mu.Lock()
 	p.world, p.ctx = follower.First(), ctx
+	p.tell()
 	p.mu.Unlock()
 	close(p.ready)
 	for {
 		world, changes, err := follower.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // it was told to end
+				return nil // it was told to end
 			}
 			return fmt.Errorf("following the world: %w", err)
 		}
@@ -118,6 +119,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 				h.session.step(world, changes)
 			}
 		}
+		p.tell()
 		p.mu.Unlock()
 	}
 }

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -141,9 +142,7 @@ func (s *session) Receipt(r feed.Receipt) {
 		if r.Full {
 			h.interfaces = map[program.InterfaceID]feed.InterfaceStatus{}
 		}
-		for id, status := range r.Interfaces {
-			h.interfaces[id] = status
-		}
+		maps.Copy(h.interfaces, r.Interfaces)
 		for _, id := range r.Gone {
 			delete(h.interfaces, id)
 		}
