@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -80,13 +81,28 @@ func (d *Datapath) Attach(id program.InterfaceID, at Attachment) error {
 	return d.k.setName(kindAttachment, i.num, []byte(place))
 }
 
-// Detach takes the programs off an interface; its traffic is not filtered any more.
+// Attached lists the interfaces that are attached, by whichever process.
+func (d *Datapath) Attached() ([]program.InterfaceID, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []program.InterfaceID
+	for id, i := range d.ifaces {
+		if i.attached {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Detach takes the programs off an interface; its traffic is not filtered any
+// more. One that is not known has none.
 func (d *Datapath) Detach(id program.InterfaceID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := d.ifaces[id]
 	if i == nil {
-		return fmt.Errorf("detach %s: %w", id, ErrUnknownInterface)
+		return nil
 	}
 	return d.detach(id, i)
 }
@@ -217,9 +233,15 @@ func (d *Datapath) detach(id program.InterfaceID, i *iface) error {
 	var errs []error
 	linked := false
 	for _, h := range hooks() {
-		err := os.Remove(d.linkPath(i.num, h))
-		linked = linked || err == nil
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l, err := link.LoadPinnedLink(d.linkPath(i.num, h), nil)
+		if err == nil {
+			linked = true
+			// Detach works at once; the end of the last reference only soon. The device may be gone.
+			if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
+				errs = append(errs, err)
+			}
+			errs = append(errs, l.Unpin(), l.Close())
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}

@@ -56,8 +56,6 @@ func (o Options) withDefaults() Options {
 
 // Errors that callers tell apart.
 var (
-	// ErrUnknownInterface: the interface was never attached nor programmed.
-	ErrUnknownInterface = errors.New("unknown interface")
 	// ErrFull: a table or the numbering has no room.
 	ErrFull = errors.New("no room")
 	// ErrOtherVersion: the pinned maps have another layout than this program.

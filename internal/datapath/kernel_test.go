@@ -45,7 +45,7 @@ func open(t testing.TB, opts Options) *Datapath {
 func TestOpenAndRemove(t *testing.T) {
 	opts := testOptions(pinDir(t))
 	d := open(t, opts)
-	if _, err := d.Sweep(t.Context()); err != nil {
+	if err := d.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -227,13 +227,13 @@ func (d *Datapath) Drops(ctx context.Context, f func(Drop)) error {
 	if err != nil {
 		return fmt.Errorf("read drops: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { r.SetDeadline(time.Unix(0, 1)) })
-	defer stop()
+	closed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { closed <- r.Close() }) // wakes the read
 	var rec ringbuf.Record
 	for {
 		if err := r.ReadInto(&rec); err != nil {
-			if ctx.Err() != nil {
-				return r.Close()
+			if !stop() {
+				return <-closed
 			}
 			return errors.Join(fmt.Errorf("read drops: %w", err), r.Close())
 		}

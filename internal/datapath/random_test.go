@@ -312,7 +312,7 @@ func TestKernelAgreesWithInterpreter(t *testing.T) {
 		if err := d.Apply(program.NewHost(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Sweep(t.Context()); err != nil {
+		if err := d.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -343,7 +343,7 @@ func oneWorld(t *testing.T, d *Datapath, seed uint64, packets int) {
 			}
 			if len(w.host.Interfaces) < worldInterfaces { // the kernel counts the flows of an interface that went until swept
 				in.Sweep(time.Since(start) + jumped)
-				if _, err := d.Sweep(t.Context()); err != nil {
+				if err := d.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -357,7 +357,7 @@ func oneWorld(t *testing.T, d *Datapath, seed uint64, packets int) {
 			age(t, d, by)
 		case w.oneIn(100):
 			in.Sweep(time.Since(start) + jumped)
-			if _, err := d.Sweep(t.Context()); err != nil {
+			if err := d.Sweep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -14,29 +14,27 @@ import (
 // sweepChunk is how many flows the kernel looks at in one stretch: some 100 µs.
 const sweepChunk = 1024
 
-// Swept says what a Sweep found.
-type Swept struct {
-	Flows   int // looked at
-	Expired int // and removed
-}
-
 // Sweep removes expired flows, inside the kernel, and frees policies and
 // identities that nothing uses any more. The agent calls it every few seconds:
 // an expired flow passes nothing, but it counts against its interface's budget.
-func (d *Datapath) Sweep(ctx context.Context) (Swept, error) {
+func (d *Datapath) Sweep(ctx context.Context) error {
 	out, err := d.sweepFlows(ctx)
 	if err != nil {
-		return out, fmt.Errorf("sweep flows: %w", err)
+		return fmt.Errorf("sweep flows: %w", err)
 	}
+	d.opts.Log.DebugContext(ctx, "swept flows", "flows", out.flows, "expired", out.expired)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.synced {
-		err = d.free()
+	if !d.synced {
+		return nil
 	}
-	return out, err
+	return d.free()
 }
 
-func (d *Datapath) sweepFlows(ctx context.Context) (out Swept, err error) {
+// swept is how many flows a sweep looked at and removed.
+type swept struct{ flows, expired int }
+
+func (d *Datapath) sweepFlows(ctx context.Context) (out swept, err error) {
 	it, err := link.AttachIter(link.IterOptions{Program: d.k.Sweep, Map: d.k.Flows})
 	if err != nil {
 		return out, fmt.Errorf("attach iterator: %w", err)
@@ -51,9 +49,9 @@ func (d *Datapath) sweepFlows(ctx context.Context) (out Swept, err error) {
 	for ctx.Err() == nil {
 		n, err := r.Read(buf)
 		for _, gone := range buf[:n] {
-			out.Expired += int(gone)
+			out.expired += int(gone)
 		}
-		out.Flows += n
+		out.flows += n
 		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
