@@ -43,24 +43,34 @@ type tree struct {
 
 // findCgroups reads the hierarchies from the mount table.
 func findCgroups(parent string) (cgroups, error) {
-	g := cgroups{parent: parent}
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return g, fmt.Errorf("read mounts: %w", err)
+		return cgroups{}, fmt.Errorf("read mounts: %w", err)
 	}
-	for line := range strings.Lines(string(table)) {
-		before, after, ok := strings.Cut(line, " - ")
+	trees, err := parseTrees(string(table))
+	return cgroups{parent: parent, trees: trees}, err
+}
+
+// parseTrees finds the hierarchies in a mount table as proc(5) describes
+// mountinfo. One that is mounted twice counts once.
+func parseTrees(table string) ([]tree, error) {
+	var out []tree
+	seen := map[string]bool{}
+	for line := range strings.Lines(table) {
+		before, after, _ := strings.Cut(line, " - ")
 		where, what := strings.Fields(before), strings.Fields(after)
-		if !ok || len(where) < 5 || len(what) < 3 {
+		if len(where) < 5 || len(what) < 3 {
 			continue
 		}
-		t := tree{mount: where[4], unified: what[0] == "cgroup2"}
+		device, t := where[2], tree{mount: where[4], unified: what[0] == "cgroup2"}
 		options := strings.Split(what[2], ",")
 		switch {
+		case seen[device]:
+			continue
 		case t.unified:
 			have, err := os.ReadFile(filepath.Join(t.mount, "cgroup.controllers"))
 			if err != nil {
-				return g, fmt.Errorf("read controllers: %w", err)
+				return nil, fmt.Errorf("read controllers: %w", err)
 			}
 			options = strings.Fields(string(have))
 		case what[0] != "cgroup":
@@ -73,10 +83,11 @@ func findCgroups(parent string) (cgroups, error) {
 		}
 		// systemd's own hierarchy decides what it kills with a service.
 		if t.unified || len(t.controllers) > 0 || slices.Contains(options, "name=systemd") {
-			g.trees = append(g.trees, t)
+			seen[device] = true
+			out = append(out, t)
 		}
 	}
-	return g, nil
+	return out, nil
 }
 
 func (g cgroups) path(t tree, name string) string { return filepath.Join(t.mount, g.parent, name) }

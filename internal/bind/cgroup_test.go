@@ -62,6 +62,53 @@ func TestLimitsAreWritten(t *testing.T) {
 	}
 }
 
+// TestTreesAreFound: the mount tables of the three kinds of host.
+func TestTreesAreFound(t *testing.T) {
+	v2 := t.TempDir()
+	if err := os.WriteFile(filepath.Join(v2, "cgroup.controllers"), []byte("cpuset cpu io memory pids\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bare := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bare, "cgroup.controllers"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		table string
+		want  []tree
+	}{
+		"none": {"22 1 8:1 / / rw - ext4 /dev/sda1 rw\nnonsense\n", nil},
+		"version 2": {"30 22 0:26 / " + v2 + " rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n", []tree{
+			{mount: v2, unified: true, controllers: []string{"memory", "pids", "cpu"}},
+		}},
+		"version 2 mounted twice": {"30 22 0:26 / " + v2 + " rw - cgroup2 cgroup2 rw\n31 22 0:26 / /mnt rw - cgroup2 cgroup2 rw\n", []tree{
+			{mount: v2, unified: true, controllers: []string{"memory", "pids", "cpu"}},
+		}},
+		"mixed": {
+			"30 22 0:26 / " + bare + " rw - cgroup2 cgroup rw\n" +
+				"31 22 0:27 / /c/cpu,cpuacct rw shared:3 - cgroup cgroup rw,cpu,cpuacct\n" +
+				"32 22 0:28 / /c/freezer rw - cgroup cgroup rw,freezer\n" +
+				"33 22 0:29 / /c/systemd rw - cgroup cgroup rw,xattr,name=systemd\n" +
+				"34 22 0:30 / /c/memory rw - cgroup cgroup rw,memory\n",
+			[]tree{
+				{mount: bare, unified: true},
+				{mount: "/c/cpu,cpuacct", controllers: []string{"cpu"}},
+				{mount: "/c/systemd"},
+				{mount: "/c/memory", controllers: []string{"memory"}},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := parseTrees(c.table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(tree{})); diff != "" {
+				t.Errorf("trees (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestLimitsThatCannotHold are said, each with its reason.
 func TestLimitsThatCannotHold(t *testing.T) {
 	g := cgroups{parent: "p", trees: []tree{{mount: t.TempDir(), controllers: []string{"memory", "pids"}}}}

@@ -26,7 +26,7 @@ import (
 
 // TestMain lets the test binary be an instance's supervisor.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == InitCommand {
+	if len(os.Args) > 1 && os.Args[1] == LabInitCommand {
 		os.Exit(LabInit(os.Args[2:]))
 	}
 	if len(os.Args) == 4 && os.Args[1] == "test-daemon" {
@@ -255,8 +255,8 @@ func (w *world) run(script string) string {
 
 func TestUserDataRuns(t *testing.T) {
 	w := newWorld(t)
-	out := w.run("#!/bin/bash\necho bash $BASH_VERSION; id -un; hostname; pwd; echo $HOME; cat /etc/resolv.conf; getent hosts $(hostname); echo err >&2; echo x > ~/f && cat ~/f /tmp/../etc/hostname; exit 3")
-	for _, want := range []string{"sallyport: i-run boot 1\nbash 5", "ec2-user\nip-10-0-0-200\n/home/ec2-user\n/home/ec2-user\n10.0.0.200", "\nerr\nx\nip-10-0-0-200\n"} {
+	out := w.run("#!/bin/bash\necho bash $BASH_VERSION; id -un; id -G; cat /proc/self/oom_score_adj; hostname; pwd; echo $HOME; cat /etc/resolv.conf; getent hosts $(hostname); echo err >&2; echo x > ~/f && cat ~/f /tmp/../etc/hostname; exit 3")
+	for _, want := range []string{"sallyport: i-run boot 1\nbash 5", "ec2-user\n1000\n500\nip-10-0-0-200\n/home/ec2-user\n/home/ec2-user\n10.0.0.200", "\nerr\nx\nip-10-0-0-200\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("console lacks %q:\n%s", want, out)
 		}

@@ -188,7 +188,7 @@ func runnable(data []byte) error {
 		return fmt.Errorf("it is a cloud-config document; only scripts are run")
 	case strings.HasPrefix(head, "content-type:"), strings.HasPrefix(head, "mime-version:"):
 		return fmt.Errorf("it is a MIME archive; only scripts are run")
-	case strings.HasPrefix(head, "\x1f\x8b"):
+	case bytes.HasPrefix(data, []byte("\x1f\x8b")):
 		return fmt.Errorf("it is compressed; only scripts are run")
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,8 +22,8 @@ import (
 	"sallyport.dev/sallyport/internal/vpcnet"
 )
 
-// InitCommand is the hidden subcommand that the programs lead to LabInit.
-const InitCommand = "lab-init"
+// LabInitCommand is the hidden subcommand that the programs lead to LabInit.
+const LabInitCommand = "lab-init"
 
 const (
 	// orderBytesMax bounds what a supervisor reads: user data is at most 16 KiB,
@@ -96,7 +97,7 @@ func (l *Lab) supervise(dir string, o order) error {
 		return errors.Join(fmt.Errorf("start supervisor: %w", err), stdin.Close(), orders.Close())
 	}
 	defer answers.Close() //nolint:errcheck // nothing is written there
-	cmd := exec.Command(l.selfExe, InitCommand, dir)
+	cmd := exec.Command(l.selfExe, LabInitCommand, dir)
 	cmd.Stdin, cmd.Stdout = stdin, stdout
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -223,6 +224,11 @@ func (s *supervision) sandbox(groups cgroups) error {
 	if err := setLimits(s.order.Limits); err != nil {
 		return err
 	}
+	// A host that runs out of memory ends instances before anything of its own;
+	// what we start inherits this, and we take it back.
+	if err := setOOMScore(sandboxOOMScore); err != nil {
+		return err
+	}
 	uid := hostUID(string(s.order.ID))
 	cmd := exec.Command(path, box.args...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.Dir, cmd.Env = write, write, box.files, "/", []string{}
@@ -245,10 +251,21 @@ func (s *supervision) sandbox(groups cgroups) error {
 		}
 		return cmd.Start()
 	})
-	if err != nil {
+	if err = errors.Join(err, setOOMScore(0)); err != nil {
 		return fmt.Errorf("start sandbox: %w", err)
 	}
 	s.cmd, s.output, s.status = cmd, output, status
+	return nil
+}
+
+// sandboxOOMScore is halfway to "end this first".
+const sandboxOOMScore = 500
+
+// setOOMScore sets how readily the kernel ends this process for want of memory.
+func setOOMScore(score int) error {
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0); err != nil {
+		return fmt.Errorf("set out-of-memory score: %w", err)
+	}
 	return nil
 }
 
