@@ -14,7 +14,7 @@ ARGS ?=
 # A copy of the vulnerability database (file://…), for a machine that cannot reach it.
 VULNDB ?=
 
-PROGRAMS := $(notdir $(wildcard cmd/*))
+PROGRAMS := $(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go)))
 TOOL     := go tool -modfile=tools/go.mod
 GOTEST   := go -C tools run ./gotest "$(CURDIR)"
 # Two packages at a time: kernel tests and etcd's fsyncs share the machine.

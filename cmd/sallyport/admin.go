@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"sallyport.dev/sallyport/internal/api"
+)
+
+// verb takes the first argument of a command that has verbs.
+func verb(args []string, verbs string) (string, []string, error) {
+	if len(args) == 0 {
+		return "", nil, fmt.Errorf("say what: %s", verbs)
+	}
+	return args[0], args[1:], nil
+}
+
+func runAccount(ctx context.Context, env *environment, args []string) (int, error) {
+	what, args, err := verb(args, "create or list")
+	if err != nil {
+		return exitError, err
+	}
+	a := newAsking(env, "account "+what)
+	name := a.flags.String("name", "", "a name for people")
+	if err := parse(a.flags, args); err != nil {
+		return exitError, err
+	}
+	c, err := a.client()
+	if err != nil {
+		return exitError, err
+	}
+	switch what {
+	case "create":
+		var made api.Account
+		if err := c.call(ctx, http.MethodPost, "accounts", nil, api.Account{AccountID: *a.scope.account, Name: *name}, &made); err != nil {
+			return exitError, err
+		}
+		if a.json() {
+			return exitOK, printJSON(env.stdout, made)
+		}
+		fmt.Fprintf(env.stdout, "account %s\n", made.AccountID)
+		return exitOK, nil
+	case "list":
+		var list api.Accounts
+		if err := c.call(ctx, http.MethodGet, "accounts", nil, nil, &list); err != nil {
+			return exitError, err
+		}
+		if a.json() {
+			return exitOK, printJSON(env.stdout, list)
+		}
+		for _, acc := range list.Accounts {
+			fmt.Fprintf(env.stdout, "%s  %s\n", acc.AccountID, acc.Name)
+		}
+		return exitOK, nil
+	}
+	return exitError, fmt.Errorf("there is no %q: create or list", what)
+}
+
+func runKey(ctx context.Context, env *environment, args []string) (int, error) {
+	what, args, err := verb(args, "create, list or delete")
+	if err != nil {
+		return exitError, err
+	}
+	a := newAsking(env, "key "+what)
+	id := a.flags.String("key", "", "the access key's id (delete)")
+	if err := parse(a.flags, args); err != nil {
+		return exitError, err
+	}
+	c, err := a.client()
+	if err != nil {
+		return exitError, err
+	}
+	switch what {
+	case "create":
+		return createKey(ctx, a, c)
+	case "list":
+		return listKeys(ctx, a, c)
+	case "delete":
+		var gone api.Key
+		if err := c.call(ctx, http.MethodDelete, "keys", url.Values{"key": {*id}}, nil, &gone); err != nil {
+			return exitError, err
+		}
+		if a.json() {
+			return exitOK, printJSON(env.stdout, gone)
+		}
+		fmt.Fprintf(env.stdout, "deleted %s of account %s\n", gone.AccessKeyID, gone.AccountID)
+		return exitOK, nil
+	}
+	return exitError, fmt.Errorf("there is no %q: create, list or delete", what)
+}
+
+func createKey(ctx context.Context, a *asking, c *client) (int, error) {
+	var made api.Key
+	if err := c.call(ctx, http.MethodPost, "keys", nil, struct{}{}, &made); err != nil {
+		return exitError, err
+	}
+	if a.json() {
+		return exitOK, printJSON(a.env.stdout, made)
+	}
+	fmt.Fprintf(a.env.stdout, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", made.AccessKeyID, made.SecretAccessKey)
+	return exitOK, nil
+}
+
+func listKeys(ctx context.Context, a *asking, c *client) (int, error) {
+	var list api.Keys
+	if err := c.call(ctx, http.MethodGet, "keys", nil, nil, &list); err != nil {
+		return exitError, err
+	}
+	if a.json() {
+		return exitOK, printJSON(a.env.stdout, list)
+	}
+	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
+	for _, k := range list.Keys {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", k.AccountID, k.AccessKeyID, k.Created.Format(time.RFC3339))
+	}
+	return exitOK, w.Flush()
+}
