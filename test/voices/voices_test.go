@@ -1,0 +1,204 @@
+package voices
+
+import (
+	"flag"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"sallyport.dev/sallyport/internal/compile"
+	"sallyport.dev/sallyport/internal/explain"
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/program"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+var (
+	seed    = flag.Uint64("seed", 0, "seed of the random worlds; 0 takes one at random")
+	packets = flag.Int("packets", 100_000, "packets to judge")
+)
+
+// packetsPerWorld is how many packets one world judges before the next is made.
+const packetsPerWorld = 1000
+
+// apart is longer than any flow lives that saw one packet: each packet is the
+// first of its flow.
+const apart = program.OtherTimeout + time.Second
+
+// opinion is what a voice says of a packet.
+type opinion struct {
+	Verdict packet.Verdict
+	Rule    program.RuleID
+	Reason  program.Reason
+}
+
+// explained is explain's opinion in the words of the other two voices.
+func explained(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p explain.Packet) opinion {
+	j := explain.Judge(s, i, d, p)
+	o := opinion{Verdict: j.Verdict}
+	if j.Rule != nil {
+		o.Rule = program.RuleID(j.Rule.ID)
+	}
+	switch j.Why {
+	case explain.WhyNoRule:
+		o.Reason = program.ReasonNoRule
+	case explain.WhySpoofed:
+		o.Reason = program.ReasonSpoofed
+	case explain.WhyUnfiltered:
+		o.Reason = program.ReasonUnfiltered
+	case explain.WhyReply:
+		o.Reason = program.ReasonUntrackedReply
+	case explain.WhyRule:
+		o.Reason = program.ReasonUntracked
+		if j.Tracked {
+			o.Reason = program.ReasonRule
+		}
+	}
+	return o
+}
+
+func flagsOf(p explain.Packet) program.TCPFlags {
+	switch {
+	case p.Proto != packet.TCP:
+		return 0
+	case p.Midway:
+		return program.ACK
+	}
+	return program.SYN
+}
+
+// voice judges a packet that belongs to no flow.
+type voice struct {
+	name  string
+	judge func(id program.InterfaceID, d packet.Direction, p explain.Packet) opinion
+}
+
+// G10 G11 G18 G19: in random worlds all voices agree on every packet.
+func TestVoicesAgree(t *testing.T) {
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("seed %d", s)
+	r := rand.New(rand.NewPCG(s, 1))
+	kernel := openKernelVoice(t)
+	seen := map[program.Reason]int{}
+	for judged := 0; judged < *packets; {
+		world := newWorld(r)
+		h := compile.Host(world, host)
+		voices := []voice{interpreterVoice(h)}
+		if kernel != nil {
+			voices = append(voices, kernel.with(t, h))
+		}
+		n := judgeWorld(t, r, s, world, h, voices, seen)
+		if n == 0 {
+			continue
+		}
+		judged += n
+	}
+	t.Logf("opinions: %v", seen)
+	for _, reason := range []program.Reason{
+		program.ReasonNoRule, program.ReasonRule, program.ReasonUntracked, program.ReasonUntrackedReply,
+		program.ReasonSpoofed, program.ReasonUnfiltered,
+	} {
+		if seen[reason] < *packets/1000 {
+			t.Errorf("only %d packets were judged %s: the worlds prove nothing about it", seen[reason], reason)
+		}
+	}
+}
+
+func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, h *program.Host, voices []voice, seen map[program.Reason]int) int {
+	t.Helper()
+	var here []*vpc.Interface
+	for i := range world.InterfacesIn(scope) {
+		if h.Interfaces[program.InterfaceID(i.ID)] != nil {
+			here = append(here, i)
+		}
+	}
+	if len(here) == 0 {
+		return 0
+	}
+	g := gen{r: r}
+	known := map[flowKey]bool{}
+	for range packetsPerWorld {
+		i, d := pick(r, here), packet.Direction(r.IntN(2))
+		tuple, midway := g.packet(i, d)
+		p := explain.Packet{Tuple: tuple, Midway: midway}
+		if key := flowOf(i.ID, d, tuple); known[key] {
+			continue // the kernel may know this flow: its clock cannot be moved on
+		} else {
+			known[key] = true
+		}
+		want := explained(world, i, d, p)
+		seen[want.Reason]++
+		for _, v := range voices {
+			got := v.judge(program.InterfaceID(i.ID), d, p)
+			if settle(got) != settle(want) {
+				t.Fatalf("seed %d: %s %s at %s (groups %v), midway %v:\nexplain says %v\n%s says %v",
+					seed, d, tuple, i.ID, i.Groups, midway, want, v.name, got)
+			}
+		}
+	}
+	return packetsPerWorld
+}
+
+// flowKey names a flow at an interface, whoever of its ends speaks.
+type flowKey struct {
+	id    vpc.InterfaceID
+	tuple packet.Tuple
+}
+
+func flowOf(id vpc.InterfaceID, d packet.Direction, t packet.Tuple) flowKey {
+	if d == packet.Ingress {
+		t = t.Reverse()
+	}
+	return flowKey{id, t}
+}
+
+// settle folds what explain does not distinguish: whether a TCP packet in the
+// middle of an unknown connection, which a rule admits, makes a flow.
+func settle(o opinion) opinion {
+	if o.Reason == program.ReasonStateless {
+		o.Reason = program.ReasonRule
+	}
+	return o
+}
+
+func interpreterVoice(h *program.Host) voice {
+	in := program.NewInterpreter()
+	in.SetHost(h)
+	var now time.Duration
+	return voice{"interpreter", func(id program.InterfaceID, d packet.Direction, p explain.Packet) opinion {
+		now += apart
+		in.Sweep(now)
+		var o opinion
+		o.Verdict, o.Rule, o.Reason = in.Judge(id, d, program.Packet{Tuple: p.Tuple, Flags: flagsOf(p)}, now)
+		return o
+	}}
+}
+
+// The worlds must hold what the test is about.
+func TestWorldsAreRich(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var rules, refs, two, v6 int
+	for range 50 {
+		w := newWorld(r)
+		for rule := range w.RulesIn(scope) {
+			rules++
+			if rule.Source.Group != "" {
+				refs++
+			}
+		}
+		for i := range w.InterfacesIn(scope) {
+			if len(i.Groups) > 1 {
+				two++
+			}
+			v6 += len(i.IPv6Addrs)
+		}
+	}
+	if slices.Min([]int{rules, refs, two, v6}) < 100 {
+		t.Errorf("rules %d, references %d, interfaces with several groups %d, IPv6 addresses %d", rules, refs, two, v6)
+	}
+}

@@ -1,0 +1,225 @@
+package voices
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"sallyport.dev/sallyport/internal/packet"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// The world's single region and account, and the host whose voice is heard.
+const (
+	host  = "h1"
+	stays = vpc.VPCID("vpc-a")
+)
+
+var scope = vpc.Scope{Region: "us-east-1", Account: "000000000001"}
+
+// gen makes a random world: two VPCs with the same ranges, groups that refer to
+// each other and to themselves, rules of every kind, and interfaces with one to
+// five groups and several addresses of both families.
+type gen struct {
+	r      *rand.Rand
+	tx     *state.Tx
+	groups map[vpc.VPCID][]vpc.GroupID
+}
+
+func newWorld(r *rand.Rand) *state.Snapshot {
+	g := gen{r: r, tx: state.NewSnapshot().Begin(), groups: map[vpc.VPCID][]vpc.GroupID{}}
+	for _, id := range []vpc.VPCID{stays, "vpc-b"} {
+		g.vpc(id)
+	}
+	return g.tx.Next(1)
+}
+
+func (g *gen) vpc(id vpc.VPCID) {
+	g.tx.Put(&vpc.VPC{
+		ID: id, Scope: scope,
+		Blocks:     []vpc.Block{{Prefix: netip.MustParsePrefix("10.0.0.0/16")}},
+		IPv6Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("fd00:5a11::/56")}},
+	})
+	subnet := vpc.SubnetID("subnet-" + id)
+	g.tx.Put(&vpc.Subnet{
+		ID: subnet, VPC: id, Scope: scope, Block: netip.MustParsePrefix("10.0.1.0/24"),
+		IPv6Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("fd00:5a11:0:1::/64")}},
+	})
+	for n := range 2 + g.r.IntN(6) {
+		sg := vpc.GroupID(fmt.Sprintf("sg-%s-%d", id, n))
+		g.groups[id] = append(g.groups[id], sg)
+		g.tx.Put(&vpc.SecurityGroup{ID: sg, VPC: id, Scope: scope, Name: string(sg)})
+	}
+	for _, sg := range g.groups[id] {
+		for range g.r.IntN(12) {
+			g.rule(id, sg)
+		}
+	}
+	for n := range 3 + g.r.IntN(10) {
+		g.eni(id, subnet, n)
+	}
+}
+
+func (g *gen) eni(id vpc.VPCID, subnet vpc.SubnetID, n int) {
+	inst := vpc.InstanceID(fmt.Sprintf("i-%s-%d", id, n))
+	at := vpc.HostID(host)
+	if g.r.IntN(4) == 0 {
+		at = "elsewhere"
+	}
+	g.tx.Put(&vpc.Instance{ID: inst, VPC: id, Scope: scope, Host: at, State: vpc.Running, Boot: 1})
+	i := &vpc.Interface{
+		ID: vpc.InterfaceID(fmt.Sprintf("eni-%s-%d", id, n)), VPC: id, Subnet: subnet, Scope: scope,
+		SourceCheck: g.r.IntN(5) > 0,
+		Addrs:       []netip.Addr{addr4(10 + n)},
+		Attachment:  &vpc.Attachment{ID: "eni-attach-1", Instance: inst},
+	}
+	if g.r.IntN(3) == 0 {
+		i.Addrs = append(i.Addrs, addr4(100+n))
+	}
+	if g.r.IntN(3) > 0 {
+		i.IPv6Addrs = []netip.Addr{addr6(10 + n)}
+	}
+	groups := slices.Clone(g.groups[id])
+	g.r.Shuffle(len(groups), func(a, b int) { groups[a], groups[b] = groups[b], groups[a] })
+	i.Groups = groups[:1+g.r.IntN(min(5, len(groups)))]
+	g.tx.Put(i)
+}
+
+func addr4(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 1, byte(n)}) }
+
+func addr6(n int) netip.Addr {
+	a := netip.MustParseAddr("fd00:5a11:0:1::").As16()
+	a[15] = byte(n)
+	return netip.AddrFrom16(a)
+}
+
+// ports are those that rules and packets choose from, so that they meet, edges included.
+var ports = []uint16{0, 1, 22, 67, 68, 79, 80, 81, 443, 1023, 1024, 5432, 32767, 32768, 50000, 65534, 65535}
+
+func (g *gen) rule(id vpc.VPCID, sg vpc.GroupID) {
+	seq := g.tx.NextSeq()
+	r := &vpc.Rule{
+		ID: vpc.RuleID(fmt.Sprintf("sgr-%08x-%d", g.r.Uint32(), seq)), Group: sg, Scope: scope, Seq: seq,
+		Direction: packet.Direction(g.r.IntN(2)), Service: g.service(),
+	}
+	if g.r.IntN(3) == 0 {
+		r.Source = vpc.Source{Group: pick(g.r, g.groups[id]), GroupAccount: scope.Account}
+	} else {
+		r.Source.CIDR = g.prefix()
+	}
+	g.tx.Put(r)
+}
+
+func (g *gen) service() packet.Service {
+	switch g.r.IntN(8) {
+	case 0:
+		return packet.Service{Proto: packet.AllProtos}
+	case 1, 2:
+		return packet.Service{Proto: packet.TCP, Ports: g.ports()}
+	case 3, 4:
+		return packet.Service{Proto: packet.UDP, Ports: g.ports()}
+	case 5:
+		return packet.Service{Proto: packet.ICMP, Type: g.icmp(8), Code: packet.Any}
+	case 6:
+		return packet.Service{Proto: packet.ICMPv6, Type: g.icmp(128), Code: packet.Any}
+	}
+	return packet.Service{Proto: pick(g.r, otherProtos)}
+}
+
+// otherProtos are protocols that match by number alone; zero and 255 are the
+// edges, 0 also being the number of IPv6's hop-by-hop header.
+var otherProtos = []packet.Proto{2, 4, 47, 50, 132, 253, 255}
+
+func (g *gen) icmp(usual int16) int16 {
+	return pick(g.r, []int16{packet.Any, usual, usual, 3, 0, 255})
+}
+
+func (g *gen) ports() packet.PortRange {
+	switch g.r.IntN(4) {
+	case 0:
+		return packet.AllPorts
+	case 1:
+		p := pick(g.r, ports)
+		return packet.PortRange{From: p, To: p}
+	}
+	a, b := pick(g.r, ports), pick(g.r, ports)
+	return packet.PortRange{From: min(a, b), To: max(a, b)}
+}
+
+func (g *gen) prefix() netip.Prefix {
+	switch g.r.IntN(8) {
+	case 0, 1:
+		return vpc.AllIPv4
+	case 2, 3:
+		return vpc.AllIPv6
+	case 4:
+		p, _ := addr6(10 + g.r.IntN(20)).Prefix(pick(g.r, []int{1, 48, 64, 124, 126, 127, 128}))
+		return p
+	}
+	p, _ := addr4(10 + g.r.IntN(20)).Prefix(pick(g.r, []int{1, 8, 16, 24, 28, 30, 31, 32}))
+	return p
+}
+
+func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
+
+// packet4 or packet6: a random packet at an interface, most of the time one
+// that some rule may be about.
+func (g *gen) packet(i *vpc.Interface, d packet.Direction) (packet.Tuple, bool) {
+	v6 := len(i.IPv6Addrs) > 0 && g.r.IntN(2) == 0
+	local := pick(g.r, i.Addrs)
+	if v6 {
+		local = pick(g.r, i.IPv6Addrs)
+	}
+	if g.r.IntN(40) == 0 {
+		local = g.remote(v6) // spoofed, perhaps
+	}
+	t := packet.Tuple{Src: local, Dst: g.remote(v6)}
+	if d == packet.Ingress {
+		t.Src, t.Dst = t.Dst, t.Src
+	}
+	midway := false
+	switch g.r.IntN(8) {
+	case 0, 1, 2:
+		t.Proto, midway = packet.TCP, g.r.IntN(3) == 0
+	case 3, 4:
+		t.Proto = packet.UDP
+	case 5, 6:
+		t.Proto, t.Type = packet.ICMP, pick(g.r, []uint8{8, 8, 0, 13, 255})
+		if v6 {
+			t.Proto, t.Type = packet.ICMPv6, pick(g.r, []uint8{128, 128, 129, 144, 255})
+		}
+		if slices.Contains([]uint8{8, 0, 128, 129}, t.Type) {
+			t.ID = uint16(g.r.Uint32()) // of an echo; others have none
+		}
+	default:
+		t.Proto = pick(g.r, otherProtos)
+	}
+	if t.Proto.HasPorts() {
+		t.SrcPort, t.DstPort = pick(g.r, ports), pick(g.r, ports)
+	}
+	return t, midway
+}
+
+func (g *gen) remote(v6 bool) netip.Addr {
+	n := 10 + g.r.IntN(20)
+	switch {
+	case g.r.IntN(40) == 0 && v6:
+		return pick(g.r, []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fe80::1"), addr6(1)})
+	case g.r.IntN(40) == 0 && !v6:
+		return pick(g.r, []netip.Addr{addr4(1), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("169.254.169.254"), addr4(2)})
+	case g.r.IntN(12) == 0 && v6:
+		return netip.MustParseAddr("2001:db8::7")
+	case g.r.IntN(12) == 0:
+		if v6 {
+			return addr6(200)
+		}
+		return netip.MustParseAddr("198.51.100.7")
+	case v6:
+		return addr6(n)
+	case g.r.IntN(8) == 0:
+		return addr4(100 + n - 10)
+	}
+	return addr4(n)
+}
