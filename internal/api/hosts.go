@@ -85,7 +85,7 @@ func (s *Server) Housekeep(ctx context.Context) error {
 			return nil
 		})
 		if err != nil && !errors.Is(err, store.ErrClosed) && ctx.Err() == nil {
-			s.Log.Error("housekeeping failed", "error", err)
+			s.Log.ErrorContext(ctx, "housekeeping failed", "error", err)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (s *Server) console(ctx context.Context) func(vpc.InstanceID) ([]byte, time
 		defer cancel()
 		output, err := s.Publisher.Console(ctx, feed.HostID(i.Host), program.InstanceID(id))
 		if err != nil {
-			s.Log.Info("no console output", "instance", id, "host", i.Host, "error", err)
+			s.Log.InfoContext(ctx, "no console output", "instance", id, "host", i.Host, "error", err)
 			return nil, time.Time{}, false
 		}
 		return output, s.Now(), true

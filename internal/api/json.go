@@ -93,7 +93,7 @@ func (s *Server) answerJSON(f answerer) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("x-sallyport-revision", strconv.FormatUint(uint64(s.Store.Snapshot().Revision()), 10))
 		if err := json.NewEncoder(w).Encode(out); err != nil {
-			s.Log.Debug("answer not delivered", "path", r.URL.Path, "error", err)
+			s.Log.DebugContext(r.Context(), "answer not delivered", "path", r.URL.Path, "error", err)
 		}
 	})
 }
@@ -102,7 +102,7 @@ func (s *Server) answerJSON(f answerer) http.Handler {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := apierr.From(err)
 	if e.Code == apierr.CodeInternalError {
-		s.Log.Error("request failed", "path", r.URL.Path, "error", err)
+		s.Log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(ec2.Status(e.Code))

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -41,7 +42,7 @@ func (s *Server) query(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		e := clientError(q.service, err)
 		if e.Code == apierr.CodeInternalError {
-			s.Log.Error("request failed", "request_id", q.id, "action", q.action.Name, "error", err)
+			s.Log.ErrorContext(q.http.Context(), "request failed", "request_id", q.id, "action", q.action.Name, "error", err)
 		}
 		status = ec2.Status(e.Code)
 		body = ec2.AppendError(nil, q.service, q.id, e)
@@ -70,7 +71,7 @@ func clientError(service ec2.Service, err error) *apierr.Error {
 func (s *Server) answer(q *request) (res ec2.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.Log.Error("request panicked", "request_id", q.id, "action", q.action.Name, "panic", p, "stack", string(debug.Stack()))
+			s.Log.ErrorContext(q.http.Context(), "request panicked", "request_id", q.id, "action", q.action.Name, "panic", p, "stack", string(debug.Stack()))
 			res, err = nil, apierr.New(apierr.CodeInternalError, "An internal error has occurred")
 		}
 	}()
@@ -226,10 +227,7 @@ func (q *request) meta(c ops.Call) event.Meta {
 	if c.ClientIP.IsValid() {
 		m.SourceIP = c.ClientIP.String()
 	}
-	m.Request = map[string]string{}
-	for name, value := range q.params.All() {
-		m.Request[name] = value
-	}
+	m.Request = maps.Collect(q.params.All())
 	return m
 }
 

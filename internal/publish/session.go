@@ -156,7 +156,7 @@ func (s *session) Instance(id program.InstanceID, r feed.InstanceReport) {
 	ctx := s.p.ctx
 	s.p.mu.Unlock()
 	if err := s.p.Options.Instance(ctx, s.host, id, r); err != nil {
-		s.p.Log.Error("a host's report was not taken", "host", string(s.host), "instance", string(id), "state", r.State.String(), "error", err)
+		s.p.Log.ErrorContext(ctx, "a host's report was not taken", "host", string(s.host), "instance", string(id), "state", r.State.String(), "error", err)
 	}
 }
 
