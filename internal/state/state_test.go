@@ -8,8 +8,8 @@ import (
 	"sallyport.dev/sallyport/internal/vpc"
 )
 
-func group(id, name string) *vpc.SecurityGroup {
-	return &vpc.SecurityGroup{ID: vpc.GroupID(id), VPC: "vpc-1", Name: name, Scope: vpc.Scope{Region: "r", Account: "1"}}
+func group(id, vpcID, name string) *vpc.SecurityGroup {
+	return &vpc.SecurityGroup{ID: vpc.GroupID(id), VPC: vpc.VPCID(vpcID), Name: name, Scope: vpc.Scope{Region: "r", Account: "1"}}
 }
 
 func eni(id string, groups ...vpc.GroupID) *vpc.Interface {
@@ -21,13 +21,13 @@ func eni(id string, groups ...vpc.GroupID) *vpc.Interface {
 
 func TestIndexesFollowEntities(t *testing.T) {
 	tx := NewSnapshot().Begin()
-	tx.Put(group("sg-1", "Web"))
+	tx.Put(group("sg-1", "vpc-1", "Web"))
 	tx.Put(eni("eni-7", "sg-1", "sg-2"))
 	s1 := tx.Next(1)
 
 	tx = s1.Begin()
 	tx.Put(eni("eni-7", "sg-2"))
-	tx.Put(group("sg-1", "db"))
+	tx.Put(group("sg-1", "vpc-1", "db"))
 	s2 := tx.Next(2)
 
 	if g := s1.GroupNamed("vpc-1", "wEB"); g == nil || g.ID != "sg-1" {
@@ -56,11 +56,11 @@ func TestIndexesFollowEntities(t *testing.T) {
 
 func TestChangesLeaveOutWhatEndsAsItBegan(t *testing.T) {
 	tx := NewSnapshot().Begin()
-	tx.Put(group("sg-1", "a"))
+	tx.Put(group("sg-1", "vpc-1", "a"))
 	base := tx.Next(1)
 
 	tx = base.Begin()
-	tx.Put(group("sg-2", "b"))
+	tx.Put(group("sg-2", "vpc-1", "b"))
 	tx.Delete(tx.Group("sg-2"))
 	tx.Delete(tx.Group("sg-1"))
 	changes := tx.Changes()
@@ -83,7 +83,7 @@ func TestNextSeqGrowsWithRevisions(t *testing.T) {
 
 func TestCheckFindsWhatWasChangedInPlace(t *testing.T) {
 	tx := NewSnapshot().Begin()
-	g := group("sg-1", "a")
+	g := group("sg-1", "vpc-1", "a")
 	tx.Put(g)
 	g.Name = "b"
 	if tx.tables[vpc.KindGroup].check() == nil {
