@@ -42,7 +42,7 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 		if a.json() {
 			return exitOK, printJSON(env.stdout, made)
 		}
-		fmt.Fprintf(env.stdout, "account %s\n", made.AccountID)
+		env.sayf("account %s\n", made.AccountID)
 		return exitOK, nil
 	case "list":
 		var list api.Accounts
@@ -53,7 +53,7 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 			return exitOK, printJSON(env.stdout, list)
 		}
 		for _, acc := range list.Accounts {
-			fmt.Fprintf(env.stdout, "%s  %s\n", acc.AccountID, acc.Name)
+			env.sayf("%s  %s\n", acc.AccountID, acc.Name)
 		}
 		return exitOK, nil
 	}
@@ -87,7 +87,7 @@ func runKey(ctx context.Context, env *environment, args []string) (int, error) {
 		if a.json() {
 			return exitOK, printJSON(env.stdout, gone)
 		}
-		fmt.Fprintf(env.stdout, "deleted %s of account %s\n", gone.AccessKeyID, gone.AccountID)
+		env.sayf("deleted %s of account %s\n", gone.AccessKeyID, gone.AccountID)
 		return exitOK, nil
 	}
 	return exitError, fmt.Errorf("there is no %q: create, list or delete", what)
@@ -101,7 +101,7 @@ func createKey(ctx context.Context, a *asking, c *client) (int, error) {
 	if a.json() {
 		return exitOK, printJSON(a.env.stdout, made)
 	}
-	fmt.Fprintf(a.env.stdout, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", made.AccessKeyID, made.SecretAccessKey)
+	a.env.sayf("export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", made.AccessKeyID, made.SecretAccessKey)
 	return exitOK, nil
 }
 
@@ -115,7 +115,7 @@ func listKeys(ctx context.Context, a *asking, c *client) (int, error) {
 	}
 	w := tabwriter.NewWriter(a.env.stdout, 0, 0, 2, ' ', 0)
 	for _, k := range list.Keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", k.AccountID, k.AccessKeyID, k.Created.Format(time.RFC3339))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", k.AccountID, k.AccessKeyID, k.Created.Format(time.RFC3339))
 	}
 	return exitOK, w.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -67,7 +68,7 @@ func runExplain(ctx context.Context, env *environment, args []string) (int, erro
 	if a.json() {
 		return code, printJSON(env.stdout, answer)
 	}
-	fmt.Fprint(env.stdout, answer.Text())
+	env.sayf("%s", answer.Text())
 	return code, nil
 }
 
@@ -96,19 +97,19 @@ func runStatus(ctx context.Context, env *environment, args []string) (int, error
 }
 
 func printStatus(env *environment, st api.Status) {
-	fmt.Fprintf(env.stdout, "world: revision %d\n", st.Revision)
+	env.sayf("world: revision %d\n", st.Revision)
 	if len(st.Hosts) == 0 {
-		fmt.Fprintln(env.stdout, "no host is connected: nothing is enforced")
+		env.sayf("no host is connected: nothing is enforced\n")
 	}
 	for _, h := range st.Hosts {
 		connected := "connected"
 		if !h.Connected {
 			connected = "NOT CONNECTED since " + h.LastSeen.Format(time.RFC3339)
 		}
-		fmt.Fprintf(env.stdout, "host %s: %s, kernel at revision %d, room for %d instances\n", h.HostID, connected, h.Revision, h.Capacity)
+		env.sayf("host %s: %s, kernel at revision %d, room for %d instances\n", h.HostID, connected, h.Revision, h.Capacity)
 		w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 		for _, i := range h.Interfaces {
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\trevision %d\t%s\n", i.NetworkInterfaceID, i.InstanceID, i.PrivateIPAddress, i.Status, i.Revision, i.Reason)
+			_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\trevision %d\t%s\n", i.NetworkInterfaceID, i.InstanceID, i.PrivateIPAddress, i.Status, i.Revision, i.Reason)
 		}
 		_ = w.Flush() // writes to the terminal; nobody to tell
 	}
@@ -138,10 +139,10 @@ func runWait(ctx context.Context, env *environment, args []string) (int, error) 
 		return code, printJSON(env.stdout, res)
 	}
 	if res.Reached {
-		fmt.Fprintf(env.stdout, "revision %d is in the kernel of every bound interface\n", res.Revision)
+		env.sayf("revision %d is in the kernel of every bound interface\n", res.Revision)
 		return code, nil
 	}
-	fmt.Fprintf(env.stdout, "revision %d is not everywhere: %s\n", res.Revision, res.Lagging)
+	env.sayf("revision %d is not everywhere: %s\n", res.Revision, res.Lagging)
 	return code, nil
 }
 
@@ -166,14 +167,11 @@ func runEvents(ctx context.Context, env *environment, args []string) (int, error
 	}
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	for _, e := range res.Events {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t", e.Revision, e.Time.Format(time.RFC3339), e.Principal, e.Action)
-		for i, ch := range e.Changes {
-			if i > 0 {
-				fmt.Fprint(w, " ")
-			}
-			fmt.Fprint(w, ch.ID)
+		var ids []string
+		for _, ch := range e.Changes {
+			ids = append(ids, ch.ID)
 		}
-		fmt.Fprintln(w)
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", e.Revision, e.Time.Format(time.RFC3339), e.Principal, e.Action, strings.Join(ids, " "))
 	}
 	return exitOK, w.Flush()
 }

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -100,9 +101,7 @@ func (c *client) call(ctx context.Context, method, path string, params url.Value
 	}
 	query := url.Values{}
 	for _, set := range []url.Values{c.params, params} {
-		for k, v := range set {
-			query[k] = v
-		}
+		maps.Copy(query, set)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1/"+path+"?"+query.Encode(), bytes.NewReader(body))
 	if err != nil {

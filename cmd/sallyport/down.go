@@ -46,7 +46,7 @@ func runDown(_ context.Context, env *environment, args []string) (int, error) {
 	if err := h.Remove(); err != nil {
 		return exitError, err
 	}
-	fmt.Fprintf(env.stdout, "nothing of %s is left on this host; the data folder stays\n", *data)
+	env.sayf("nothing of %s is left on this host; the data folder stays\n", *data)
 	return exitOK, nil
 }
 
@@ -61,13 +61,13 @@ func runDoctor(_ context.Context, env *environment, args []string) (int, error) 
 	say := func(what string, err error) {
 		if err != nil {
 			code = exitNo
-			fmt.Fprintf(env.stdout, "no   %s: %v\n", what, err)
+			env.sayf("no   %s: %v\n", what, err)
 			return
 		}
-		fmt.Fprintf(env.stdout, "yes  %s\n", what)
+		env.sayf("yes  %s\n", what)
 	}
 	release, _ := os.ReadFile("/proc/sys/kernel/osrelease") // a kernel without it says nothing of itself
-	fmt.Fprintf(env.stdout, "sallyport %s on %s, kernel %s\n", build(), runtime.GOARCH, strings.TrimSpace(string(release)))
+	env.sayf("sallyport %s on %s, kernel %s\n", build(), runtime.GOARCH, strings.TrimSpace(string(release)))
 	say("groups are enforced in this kernel", datapath.Probe())
 	say("user data can be sandboxed (bubblewrap)", inPath("bwrap"))
 	_, err := os.Stat(filepath.Join(*data, controlSocket))

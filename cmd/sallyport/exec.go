@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -41,8 +40,8 @@ func runExec(ctx context.Context, env *environment, args []string) (int, error) 
 }
 
 func runVersion(_ context.Context, env *environment, _ []string) (int, error) {
-	_, err := fmt.Fprintf(env.stdout, "sallyport %s %s %s/%s\n", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return exitOK, err
+	env.sayf("sallyport %s %s %s/%s\n", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return exitOK, nil
 }
 
 // build is the version that the toolchain stamped.

@@ -44,6 +44,6 @@ func runHost(_ context.Context, env *environment, args []string) (int, error) {
 	if err := os.WriteFile(*out, bundle.Marshal(), 0o600); err != nil {
 		return exitError, fmt.Errorf("writing the bundle: %w", err)
 	}
-	fmt.Fprintf(env.stdout, "%s: give it to the host, and run there: sallyport-agent --server ADDRESS --bundle %s\n", *out, *out)
+	env.sayf("%s: give it to the host, and run there: sallyport-agent --server ADDRESS --bundle %s\n", *out, *out)
 	return exitOK, nil
 }

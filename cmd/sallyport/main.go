@@ -39,6 +39,14 @@ type environment struct {
 	getenv         func(string) string
 }
 
+// sayf answers. Who closed our output wants to hear no more, and the exit code still tells.
+func (e *environment) sayf(format string, args ...any) { _, _ = fmt.Fprintf(e.stdout, format, args...) }
+
+// complainf says what went wrong.
+func (e *environment) complainf(format string, args ...any) {
+	_, _ = fmt.Fprintf(e.stderr, format, args...)
+}
+
 func commands() []command {
 	return []command{
 		{"up", "[--listen ADDR] [--data DIR]", "run the server and this host's agent in one process", runUp},
@@ -75,7 +83,7 @@ func run(ctx context.Context, env *environment, args []string) int {
 	}
 	i := slices.IndexFunc(commands(), func(c command) bool { return c.name == args[0] })
 	if i < 0 {
-		fmt.Fprintf(env.stderr, "sallyport: there is no command %q\n", args[0])
+		env.complainf("sallyport: there is no command %q\n", args[0])
 		usage(env.stderr)
 		return exitError
 	}
@@ -84,17 +92,19 @@ func run(ctx context.Context, env *environment, args []string) int {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(env.stderr, "sallyport %s: %v\n", args[0], err)
+		env.complainf("sallyport %s: %v\n", args[0], err)
 		return exitError
 	}
 	return code
 }
 
 func usage(w io.Writer) {
-	fmt.Fprint(w, "Sallyport: security groups for your own machines.\n\n")
+	var b strings.Builder
+	b.WriteString("Sallyport: security groups for your own machines.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  sallyport %s\n      %s\n", strings.TrimSpace(c.name+" "+c.usage), c.help)
+		b.WriteString("  sallyport " + strings.TrimSpace(c.name+" "+c.usage) + "\n      " + c.help + "\n")
 	}
+	_, _ = io.WriteString(w, b.String()) // see sayf
 }
 
 // newFlags is a command's flag set; it answers errors instead of ending the process.

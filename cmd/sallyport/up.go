@@ -111,7 +111,7 @@ func (s *serving) run(ctx context.Context) (int, error) {
 	}
 	defer func() {
 		if err := st.Close(); err != nil {
-			log.Error("the store did not close cleanly", "error", err)
+			log.ErrorContext(ctx, "the store did not close cleanly", "error", err)
 		}
 	}()
 	endpoint := "http://" + listener.Addr().String()

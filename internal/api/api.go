@@ -76,7 +76,7 @@ func (s *Server) Handler() http.Handler {
 // health answers 200 when the server can serve: its world is loaded.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "ok %d\n", s.Store.Snapshot().Revision())
+	_, _ = fmt.Fprintf(w, "ok %d\n", s.Store.Snapshot().Revision()) // the client went away
 }
 
 // caller is who signed a request, and where.

@@ -130,8 +130,7 @@ func Open(opts Options) (*Datapath, error) {
 		recovered:  map[[16]byte]uint32{},
 	}
 	if err := d.recover(); err != nil {
-		k.close()
-		return nil, fmt.Errorf("read the numbering at %s: %w", opts.PinDir, err)
+		return nil, errors.Join(fmt.Errorf("read the numbering at %s: %w", opts.PinDir, err), k.close())
 	}
 	return d, nil
 }

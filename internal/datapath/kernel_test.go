@@ -12,10 +12,10 @@ import (
 var seedFlag = flag.Uint64("seed", uint64(time.Now().UnixNano()), "seed of the random tests")
 
 // pinDir is a folder of the test's own, which mountPins makes a BPF file system.
-func pinDir(t testing.TB) string {
-	t.Helper()
+func pinDir(tb testing.TB) string {
+	tb.Helper()
 	if err := Probe(); err != nil {
-		t.Skip(err)
+		tb.Skip(err)
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("sallyport-test-%d-%d", os.Getpid(), time.Now().UnixNano()))
 }
@@ -25,18 +25,18 @@ func testOptions(dir string) Options {
 }
 
 // open is a Datapath on a pin folder of its own, gone when the test ends.
-func open(t testing.TB, opts Options) *Datapath {
-	t.Helper()
+func open(tb testing.TB, opts Options) *Datapath {
+	tb.Helper()
 	d, err := Open(opts)
 	if err != nil {
-		t.Fatalf("%+v", err)
+		tb.Fatalf("%+v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := d.Remove(); err != nil {
-			t.Errorf("remove: %v", err)
+			tb.Errorf("remove: %v", err)
 		}
 		if _, err := os.Stat(opts.PinDir); !os.IsNotExist(err) {
-			t.Errorf("%s is left: %v", opts.PinDir, err)
+			tb.Errorf("%s is left: %v", opts.PinDir, err)
 		}
 	})
 	return d

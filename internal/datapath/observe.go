@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -80,9 +81,9 @@ func (h Hit) plus(k kernelHit, now time.Time, mono uint64) Hit {
 func (d *Datapath) Hits() (map[program.RuleID]Hit, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := map[program.RuleID]Hit{}
-	for id, h := range d.gone {
-		out[id] = h
+	out := maps.Clone(d.gone)
+	if out == nil {
+		out = map[program.RuleID]Hit{}
 	}
 	for _, p := range d.policies {
 		if err := d.hitsOf(p, out); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 )
 
-// ErrUnsupported: this process cannot enforce here; the message says what is missing.
+// ErrUnsupported says that this process cannot enforce here; the message says what is missing.
 var ErrUnsupported = errors.New("cannot enforce here")
 
 // Probe says in one sentence what is missing to enforce on this machine, nil if nothing is.

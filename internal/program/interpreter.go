@@ -201,7 +201,7 @@ func (in *Interpreter) judge(id InterfaceID, dir packet.Direction, p Packet, now
 		return "", ReasonUnfiltered
 	}
 	key, known := in.find(id, dir, p.Tuple, now)
-	if known != nil && !(p.Proto == packet.TCP && known.restarts(dir, p.Flags)) {
+	if known != nil && (p.Proto != packet.TCP || !known.restarts(dir, p.Flags)) {
 		known.see(dir, p.Flags, now)
 		return "", ReasonKnownFlow
 	}

@@ -76,10 +76,10 @@ const (
 
 // OpenBit is the bit of a family and protocol; zero for protocols without ports.
 func OpenBit(f Family, p packet.Proto) Open {
-	switch {
-	case p == packet.TCP:
+	switch p { //nolint:exhaustive // no other has ports
+	case packet.TCP:
 		return OpenTCP4 << (2 * f)
-	case p == packet.UDP:
+	case packet.UDP:
 		return OpenUDP4 << (2 * f)
 	}
 	return 0

@@ -96,7 +96,7 @@ func (c carried) Start(i *program.Instance) error {
 	switch {
 	case err != nil:
 		return errors.Join(failed, fmt.Errorf("reading back %s: %w", i.ID, err))
-	case failed != nil && !(s.Running && s.Boot == i.Boot):
+	case failed != nil && (!s.Running || s.Boot != i.Boot):
 		return failed
 	}
 	for _, limit := range s.Unlimited {

@@ -31,7 +31,7 @@ const Folder = "lab"
 // tagDigits keep two installations of one machine apart.
 const tagDigits = 6
 
-// ErrRunning: another process is this installation's host side.
+// ErrRunning says that another process is this installation's host side.
 var ErrRunning = errors.New("it is running")
 
 // Host is this machine's side of one installation.
