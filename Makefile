@@ -7,6 +7,8 @@ SHELL       := /bin/bash
 # The programs are static: they run in namespaces and on hosts that have nothing but a kernel.
 export CGO_ENABLED := 0
 
+# How often each Go benchmark runs.
+COUNT ?= 10
 # How long each fuzz target runs.
 T ?= 30s
 # Flags of `sallyport up`, for make run.
@@ -66,9 +68,11 @@ fuzz:
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(T) "./$$(dirname "$$file")"; \
 	done
 
-bench:
-	@mkdir -p bench
-	go test -run '^$$' -bench . -benchmem -count 10 -p 1 -timeout 60m ./... | tee bench/latest.txt
+bench: build
+	@mkdir -p bench/results
+	@if [ "$$(id -u)" -eq 0 ]; then go run ./bench/datapath; else echo 'bench/datapath: left out, it needs root'; fi
+	@go run ./bench/api bin/sallyport
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) -p 1 -timeout 60m ./... | tee bench/latest.txt
 	$(TOOL) benchstat $$(ls bench/baseline.txt 2>/dev/null) bench/latest.txt
 
 generate:
