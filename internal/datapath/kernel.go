@@ -220,7 +220,8 @@ func foreign(name string) bool {
 	return name == marker || name == "maps.debug" || name == "progs.debug"
 }
 
-// removePins removes dir, and the mount below it if it is ours and empty.
+// removePins removes dir, the folders above it that this leaves empty, and the
+// mount below if it is ours and empty.
 func removePins(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -234,8 +235,8 @@ func removePins(dir string) error {
 		}
 	}
 	root := dir
-	if err := os.Remove(dir); err == nil { // a mount point answers busy
-		root = filepath.Dir(dir)
+	for os.Remove(root) == nil { // up to what others use, or to the mount point, which is busy
+		root = filepath.Dir(root)
 	}
 	left, err := os.ReadDir(root)
 	if err != nil || slices.ContainsFunc(left, func(e fs.DirEntry) bool { return !foreign(e.Name()) }) {

@@ -197,6 +197,9 @@ func TestDownLeavesNothing(t *testing.T) {
 		if left := s.traces(); len(left) > 0 {
 			t.Errorf("left on the host:\n%s", strings.Join(left, "\n"))
 		}
+		if pins, err := os.ReadDir("/sys/fs/bpf/sallyport"); err == nil && len(pins) == 0 {
+			t.Error("the folder of pins is left, empty")
+		}
 	})
 	s, _, _ = pair(t)
 	if found := s.traces(); len(found) < 4 { // a router, two instances, a folder of pins
