@@ -28,6 +28,7 @@ const killedDir = "STORE_TEST_KILLED_DIR"
 const (
 	killWriters      = 16
 	killRoundsShort  = 3
+	killRoundsDir    = 20                     // then a new folder, so that a long run's world stays small
 	killWindow       = 400 * time.Millisecond // after the first acknowledgement
 	killedReadyWords = "open"
 )
@@ -88,23 +89,32 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		rounds = min(rounds, killRoundsShort)
 	}
-	dir := t.TempDir()
-	acknowledged := map[string]string{} // id → revision
-	start := time.Now()
-	for round := range rounds {
-		before := len(acknowledged)
-		killOnce(t, dir, time.Duration(random.Int64N(int64(killWindow))), acknowledged)
-		if len(acknowledged) == before {
-			t.Errorf("round %d: nothing was acknowledged", round)
+	start, total := time.Now(), 0
+	for done := 0; done < rounds; done += killRoundsDir {
+		dir := t.TempDir()
+		acknowledged := map[string]string{} // id → revision
+		for round := done; round < min(rounds, done+killRoundsDir); round++ {
+			// A test of its own: what it opens is forgotten when it ends.
+			ok := t.Run(fmt.Sprint(round), func(t *testing.T) {
+				before := len(acknowledged)
+				killOnce(t, dir, time.Duration(random.Int64N(int64(killWindow))), acknowledged)
+				if len(acknowledged) == before {
+					t.Error("nothing was acknowledged")
+				}
+				s := openDir(t, dir)
+				checkKilled(t, s, acknowledged)
+				mustClose(t, s)
+			})
+			if !ok {
+				return
+			}
 		}
-		s := openDir(t, dir)
-		checkKilled(t, s, acknowledged)
-		mustClose(t, s)
-		if t.Failed() {
-			t.Fatalf("round %d", round)
+		total += len(acknowledged)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
 		}
 	}
-	t.Logf("%d kills in %s, %d operations acknowledged", rounds, time.Since(start).Round(time.Second), len(acknowledged))
+	t.Logf("%d kills in %s, %d operations acknowledged", rounds, time.Since(start).Round(time.Second), total)
 }
 
 func killOnce(t *testing.T, dir string, after time.Duration, acknowledged map[string]string) {
