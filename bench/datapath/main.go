@@ -143,7 +143,12 @@ func (s stage) sallyport(rules int) candidate {
 			}
 		}
 		return d.Apply(h, nil)
-	}, func() error { return errors.Join(d.Remove(), d.Close()) }}
+	}, func() error {
+		if d == nil {
+			return nil // it was never opened
+		}
+		return errors.Join(d.Remove(), d.Close())
+	}}
 }
 
 func (s stage) index(name string) (index int, err error) {
