@@ -3,7 +3,6 @@
 package bind
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -328,23 +327,3 @@ func checkID(id program.InstanceID) error {
 	}
 	return nil
 }
-
-// Wait returns when the instance's user data has ended or never will run.
-func (l *Lab) Wait(ctx context.Context, id program.InstanceID) (Status, error) {
-	tick := time.NewTicker(waitPoll)
-	defer tick.Stop()
-	for {
-		s, err := l.Status(id)
-		if err != nil || s.UserData != UserDataRunning {
-			return s, err
-		}
-		select {
-		case <-ctx.Done():
-			return s, ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-// waitPoll is how often Wait looks.
-const waitPoll = 20 * time.Millisecond

@@ -209,14 +209,15 @@ func (w *world) start(inst *program.Instance) []Bound {
 // ended waits for the end of the user data and returns the console.
 func (w *world) ended(id program.InstanceID) (Status, string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 60*time.Second)
-	defer cancel()
-	s, err := w.Wait(ctx, id)
-	out := w.console(id)
-	if err != nil {
-		w.t.Fatalf("wait: %v; console:\n%s", err, out)
-	}
-	return s, out
+	var s Status
+	w.until("the user data of "+string(id)+" has ended", func() bool {
+		var err error
+		if s, err = w.Status(id); err != nil {
+			w.t.Fatalf("status: %v; console:\n%s", err, w.console(id))
+		}
+		return s.UserData != UserDataRunning
+	})
+	return s, w.console(id)
 }
 
 func (w *world) console(id program.InstanceID) string {
@@ -457,6 +458,38 @@ func TestSupervisorGone(t *testing.T) {
 		if !dead(p) {
 			t.Errorf("process %s outlived its instance", strconv.Itoa(p))
 		}
+	}
+}
+
+// TestSandboxKilled: the kernel may end bubblewrap itself when an instance is out
+// of memory. The user data then ran, and ends with what it had begun.
+func TestSandboxKilled(t *testing.T) {
+	w := newWorld(t)
+	w.start(instance("i-a", 12, "echo begun; sleep 2"))
+	w.until("it has begun", func() bool { return strings.Contains(w.console("i-a"), "begun") })
+	parent, err := supervisor(w.instanceDir("i-a"))
+	if err != nil || parent == 0 {
+		t.Fatalf("supervisor %d, %v", parent, err)
+	}
+	members, err := w.members("i-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var children []int // before anything is killed: the supervisor adopts what its child leaves
+	for _, pid := range members {
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		if err == nil && strings.Contains(string(status), "\nPPid:\t"+strconv.Itoa(parent)+"\n") {
+			children = append(children, pid)
+		}
+	}
+	if len(children) != 1 {
+		t.Fatalf("%v of the members %v are the supervisor's children, want bubblewrap alone", children, members)
+	}
+	if err := unix.Kill(children[0], unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := w.ended("i-a"); s.UserData != UserDataEnded || s.ExitCode != 128+int(unix.SIGKILL) || s.Problem != "" {
+		t.Errorf("status %+v, want one that has ended by SIGKILL", s)
 	}
 }
 

@@ -308,19 +308,30 @@ func (s *supervision) run() {
 		close(done)
 	}()
 	_ = s.cmd.Wait() // its status is in ProcessState
-	s.recordEnd()
+	if !s.killed() {
+		s.recordEnd()
+	}
 	for {
 		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
 			break
 		}
+	}
+	if s.killed() {
+		s.recordEnd() // what it watched may have outlived it until now
 	}
 	<-done
 	_ = s.console.close() // nobody is left to tell
 	_ = s.lock.Close()
 }
 
-// recordEnd writes what became of the user data. bubblewrap reports an exit code
-// only of what it could start.
+// killed says whether bubblewrap itself was ended by a signal, as when the
+// instance is out of memory and the kernel chooses among all its processes.
+func (s *supervision) killed() bool {
+	w, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && w.Signaled()
+}
+
+// recordEnd writes what became of the user data.
 func (s *supervision) recordEnd() {
 	rec := s.order.Record
 	rec.UserData, rec.ExitCode = UserDataEnded, exitCode(s.cmd.ProcessState)
@@ -336,8 +347,9 @@ func (s *supervision) recordEnd() {
 	}
 }
 
-// ran reads whether bubblewrap has reported an exit code. It has ended, so what
-// it had to say is in the pipe.
+// ran reads from what bubblewrap reported whether the user data ran: it tells an
+// exit code only of what it could start. One that was killed tells none; that it
+// had a child must do. It has ended, so what it had to say is in the pipe.
 func (s *supervision) ran() bool {
 	buf := make([]byte, 4096)
 	if err := unix.SetNonblock(int(s.status.Fd()), true); err != nil {
@@ -353,7 +365,9 @@ func (s *supervision) ran() bool {
 		if dec.Decode(&doc) != nil {
 			return false
 		}
-		if _, ok := doc["exit-code"]; ok {
+		_, ended := doc["exit-code"]
+		_, begun := doc["child-pid"]
+		if ended || begun && s.killed() {
 			return true
 		}
 	}
