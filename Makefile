@@ -7,6 +7,8 @@ SHELL       := /bin/bash
 # The programs are static: they run in namespaces and on hosts that have nothing but a kernel.
 export CGO_ENABLED := 0
 
+# short: fewer rounds in make bench.
+BENCH ?=
 # How often each Go benchmark runs.
 COUNT ?= 10
 # How long each fuzz target runs.
@@ -24,7 +26,7 @@ TESTFLAGS := -shuffle=on -p 2 -timeout 25m
 # Rooms whose tests load programs into the kernel or make network namespaces.
 KERNEL := $(addsuffix /...,$(addprefix ./,$(wildcard internal/agent internal/bind internal/datapath internal/vpcnet test/e2e)))
 
-.PHONY: check build run test race kernel clients kill fuzz bench generate golden deadcode vuln guide fmt clean
+.PHONY: check build run test race kernel clients kill fuzz bench bench-go generate golden deadcode vuln guide fmt clean
 
 check:
 	$(TOOL) golangci-lint fmt --diff
@@ -68,12 +70,16 @@ fuzz:
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(T) "./$$(dirname "$$file")"; \
 	done
 
+# Ratios, in some eight minutes; BENCH=short in three. Results worth keeping go to bench/results/ by hand.
 bench: build
-	@mkdir -p bench/results
-	@if [ "$$(id -u)" -eq 0 ]; then go run ./bench/datapath; else echo 'bench/datapath: left out, it needs root'; fi
-	@go run ./bench/api bin/sallyport
-	go test -run '^$$' -bench . -benchmem -count $(COUNT) -p 1 -timeout 60m ./... | tee bench/latest.txt
-	$(TOOL) benchstat $$(ls bench/baseline.txt 2>/dev/null) bench/latest.txt
+	@tools/install bench
+	@if [ "$$(id -u)" -eq 0 ]; then go run ./bench/datapath $(if $(BENCH),-$(BENCH)) | tee bench/latest-datapath.txt; \
+		else echo 'bench/datapath: left out, it needs root'; fi
+	@go run ./bench/api $(if $(BENCH),-$(BENCH)) | tee bench/latest-api.txt
+
+bench-go:
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) -p 1 -timeout 60m ./... | tee bench/latest-go.txt
+	$(TOOL) benchstat $$(ls bench/baseline.txt 2>/dev/null) bench/latest-go.txt
 
 generate:
 	@tools/install generate

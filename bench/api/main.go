@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 
@@ -37,7 +36,7 @@ func main() {
 	if *short {
 		rounds = roundsShort
 	}
-	err := run(ctx, os.Stdout, *program, rounds, *only)
+	err := run(ctx, measure.NewPage(os.Stdout), *program, rounds, *only)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench/api:", err)
@@ -45,34 +44,34 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, program string, rounds int, only string) (err error) {
-	fmt.Fprint(w, measure.Head("API"))
+func run(ctx context.Context, w *measure.Page, program string, rounds int, only string) (err error) {
+	w.Sayf("%s", measure.Head("API"))
 	ours, err := startSallyport(ctx, program)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ours.stop()) }()
 	targets := []*target{ours}
-	fmt.Fprintln(w, "sallyport: one process with its embedded etcd, fsync before each answer to a write, signatures verified.")
+	w.Sayf("sallyport: one process with its embedded etcd, fsync before each answer to a write, signatures verified.\n")
 	if moto, err := startMoto(ctx); err != nil {
-		fmt.Fprintf(w, "moto server is left out: %v\n", err)
+		w.Sayf("moto server is left out: %v\n", err)
 	} else {
 		defer func() { err = errors.Join(err, moto.stop()) }()
 		targets = append(targets, moto)
-		fmt.Fprintf(w, "moto server %s: one Python process, all in memory, no signature verified, a connection for each request.\n", motoVersion(ctx))
+		w.Sayf("moto server %s: one Python process, all in memory, no signature verified, a connection for each request.\n", motoVersion(ctx))
 	}
 	for _, t := range targets {
 		if err := t.furnish(ctx); err != nil {
 			return fmt.Errorf("furnishing %s: %w", t.name, err)
 		}
 	}
-	fmt.Fprintf(w, "Both hold %d groups of %d rules; the client signs, reads the answer to its end and shares the machine with both; %d rounds in turns.\n",
+	w.Sayf("Both hold %d groups of %d rules; the client signs, reads the answer to its end and shares the machine with both; %d rounds in turns.\n",
 		stored, rulesEach, rounds)
 	floors, err := measureFloors(ctx, ours)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(w, floors)
+	w.Sayf("%s\n", floors)
 	var results []*result
 	for _, s := range all() {
 		if only != "" && s.name != only {
@@ -89,5 +88,5 @@ func run(ctx context.Context, w io.Writer, program string, rounds int, only stri
 		results = append(results, r)
 	}
 	report(w, results, len(targets))
-	return nil
+	return w.Err()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -81,38 +80,38 @@ func (r *result) together(ctx context.Context, t *target, n, total int) error {
 	return g.Wait()
 }
 
-func report(w io.Writer, results []*result, targets int) {
-	fmt.Fprintf(w, "\none client, latency in ms; goal: 1/%.0f of moto's\n", latencyGoal)
-	fmt.Fprintf(w, "%-42s %8s %8s %9s %9s %8s %8s\n", "", "p50", "p99", "moto p50", "moto p99", "p50", "p99")
+func report(w *measure.Page, results []*result, targets int) {
+	w.Sayf("\none client, latency in ms; goal: 1/%.0f of moto's\n", latencyGoal)
+	w.Sayf("%-42s %8s %8s %9s %9s %8s %8s\n", "", "p50", "p99", "moto p50", "moto p99", "p50", "p99")
 	for _, r := range results {
 		o, m := r.latency[0], r.latency[1]
-		fmt.Fprintf(w, "%-42s %8.2f %8.2f", r.name, o.Median(), o.Quantile(0.99))
+		w.Sayf("%-42s %8.2f %8.2f", r.name, o.Median(), o.Quantile(0.99))
 		if targets == 2 {
 			middle, slow := m.Median()/o.Median(), m.Quantile(0.99)/o.Quantile(0.99)
-			fmt.Fprintf(w, " %9.2f %9.2f %8s %8s %s", m.Median(), m.Quantile(0.99), "1/"+short(middle), "1/"+short(slow), measure.Verdict(middle >= latencyGoal))
+			w.Sayf(" %9.2f %9.2f %8s %8s %s", m.Median(), m.Quantile(0.99), "1/"+short(middle), "1/"+short(slow), measure.Verdict(middle >= latencyGoal))
 		}
-		fmt.Fprintln(w)
+		w.Sayf("\n")
 	}
-	fmt.Fprintf(w, "\nrequests a second, by the number of clients, medians of rounds; goal: %.0f times moto's\n", rateGoal)
-	fmt.Fprintf(w, "%-42s", "")
+	w.Sayf("\nrequests a second, by the number of clients, medians of rounds; goal: %.0f times moto's\n", rateGoal)
+	w.Sayf("%-42s", "")
 	for _, n := range clients {
-		fmt.Fprintf(w, " %8d %8s %8s %-6s", n, "moto", "ratio", "")
+		w.Sayf(" %8d %8s %8s %-6s", n, "moto", "ratio", "")
 	}
-	fmt.Fprintln(w)
+	w.Sayf("\n")
 	for _, r := range results {
-		fmt.Fprintf(w, "%-42s", r.name)
+		w.Sayf("%-42s", r.name)
 		for c := range clients {
 			o, m := r.rate[0][c], r.rate[1][c]
 			switch {
 			case len(o) == 0:
 			case targets < 2:
-				fmt.Fprintf(w, " %8.0f %8s %8s %-6s", o.Median(), "", "", "")
+				w.Sayf(" %8.0f %8s %8s %-6s", o.Median(), "", "", "")
 			default:
 				ratio := o.Over(m)
-				fmt.Fprintf(w, " %8.0f %8.1f %8s %-6s", o.Median(), m.Median(), short(ratio)+"x", measure.Verdict(ratio >= rateGoal))
+				w.Sayf(" %8.0f %8.1f %8s %-6s", o.Median(), m.Median(), short(ratio)+"x", measure.Verdict(ratio >= rateGoal))
 			}
 		}
-		fmt.Fprintln(w)
+		w.Sayf("\n")
 	}
 }
 

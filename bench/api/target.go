@@ -178,10 +178,11 @@ func (t *target) ready(ctx context.Context) error {
 	}
 }
 
+// motoVersion asks the Python that the program runs under.
 func motoVersion(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "moto_server", "--version").Output()
-	if fields := strings.Fields(string(out)); err == nil && len(fields) > 0 {
-		return fields[len(fields)-1]
+	out, err := exec.CommandContext(ctx, "python3", "-c", "import moto; print(moto.__version__)").Output()
+	if err != nil {
+		return "of unknown version"
 	}
-	return "of unknown version"
+	return strings.TrimSpace(string(out))
 }

@@ -38,7 +38,7 @@ func filler(n int) (network netip.Prefix, port uint16) {
 
 // policies are the two directions of an interface with as many rules as said in
 // each. Tracked: every rule is about some network, as between groups. Else the
-// last rules are open to the world in both directions, which AWS leaves untracked.
+// last rules are open to the world in both directions, which leaves what comes in untracked.
 func policies(rules int, tracked bool) (in, out *program.Policy) {
 	peers := netip.MustParsePrefix("10.9.0.0/16")
 	if !tracked {

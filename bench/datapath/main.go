@@ -12,11 +12,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -52,7 +52,7 @@ func firewalls() []*firewall {
 		{name: noneAgain},
 		sallyport("sallyport, 10 rules", 10, true),
 		sallyport(ours, 1000, true),
-		sallyport("sallyport, untracked", 10, false),
+		sallyport("sallyport, untracked server", 10, false),
 		nftables(10),
 		nftablesChains(10),
 		nftablesSet(1000),
@@ -79,7 +79,7 @@ func main() {
 	if *short {
 		r = shortRounds
 	}
-	err := run(ctx, os.Stdout, r, *only)
+	err := run(ctx, measure.NewPage(os.Stdout), r, *only)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench/datapath:", err)
@@ -87,7 +87,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, r rounds, only string) (err error) {
+func run(ctx context.Context, w *measure.Page, r rounds, only string) (err error) {
 	if err := datapath.Probe(); err != nil {
 		return fmt.Errorf("this machine cannot load the datapath: %w", err)
 	}
@@ -98,11 +98,12 @@ func run(ctx context.Context, w io.Writer, r rounds, only string) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s64-byte UDP through a router between veth pairs; each candidate has its own namespaces; candidates take turns; every packet arrived.\n", head)
-	fmt.Fprintln(w, "Sallyport and nftables' chains judge at both interfaces, the others once. Numbers are medians of rounds, ratios medians of the rounds' ratios.")
+	w.Sayf("%s64-byte UDP through a router between veth pairs; each candidate has its own namespaces; candidates take turns; every packet arrived.\n", head)
+	w.Sayf("Sallyport and nftables' chains judge at both interfaces, the others once. Numbers are medians of rounds, ratios medians of the rounds' ratios.\n")
+	w.Sayf("%s; %s.\n", version("nft", "-v"), version("iptables", "-V"))
 	for _, f := range list {
 		if f.lacks != "" {
-			fmt.Fprintf(w, "left out: %s (%s)\n", f.name, f.lacks)
+			w.Sayf("left out: %s (%s)\n", f.name, f.lacks)
 		}
 	}
 	if err := takeTurns(ctx, all, established, r.known, knownFlow); err != nil {
@@ -116,13 +117,13 @@ func run(ctx context.Context, w io.Writer, r rounds, only string) (err error) {
 	}
 	reportPackets(w, all, r)
 	if only != "" {
-		return nil
+		return w.Err()
 	}
 	few := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool {
-		return !slices.Contains([]string{none, noneAgain, ours, "sallyport, untracked", "nftables, 10 rules", "nftables, chains, 10 rules", "iptables, 1000 rules"}, c.name)
+		return !slices.Contains([]string{none, noneAgain, ours, "sallyport, untracked server", "nftables, 10 rules", "nftables, chains, 10 rules", "iptables, 1000 rules"}, c.name)
 	})
 	if _, err := exec.LookPath("iperf3"); err != nil {
-		fmt.Fprintf(w, "\nthroughput is left out: %v\n", err)
+		w.Sayf("\nthroughput is left out: %v\n", err)
 	} else if err := takeTurns(ctx, few, throughput, r.throughput, iperf(1)); err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func run(ctx context.Context, w io.Writer, r rounds, only string) (err error) {
 	}
 	reportVerdicts(w, costs, r)
 	reportGoals(w, all, costs)
-	return nil
+	return w.Err()
 }
 
 // takeTurns measures every candidate once a round, in alternating order.
@@ -163,4 +164,13 @@ func takeTurns(ctx context.Context, all []*candidate, m metric, rounds int, take
 		}
 	}
 	return nil
+}
+
+// version is what a program says of itself.
+func version(args ...string) string {
+	out, err := exec.Command(args[0], args[1:]...).Output()
+	if err != nil {
+		return "no " + args[0]
+	}
+	return strings.TrimSpace(string(out))
 }

@@ -5,6 +5,7 @@ package measure
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -101,3 +102,22 @@ func processor() string {
 	}
 	return "an unknown processor"
 }
+
+// Page is a result as it is written, line by line. The first error stays.
+type Page struct {
+	w   io.Writer
+	err error
+}
+
+// NewPage is an empty page that goes to w.
+func NewPage(w io.Writer) *Page { return &Page{w: w} }
+
+// Sayf writes on.
+func (p *Page) Sayf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// Err is the first error of writing.
+func (p *Page) Err() error { return p.err }
