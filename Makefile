@@ -87,7 +87,7 @@ generate:
 	@[ -z "$${CI-}" ] || git diff --exit-code
 
 golden:
-	@grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n1 dirname | sort -u | xargs go test -p 2 -update
+	@grep -rlE --include='*_test.go' 'flag\.Bool\("update"|opstest\.PlayStories' . | xargs -n1 dirname | sort -u | xargs go test -p 2 -update
 
 deadcode:
 	$(TOOL) deadcode -test ./...

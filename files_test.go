@@ -31,6 +31,7 @@ type goFile struct {
 	test      bool // ends _test.go
 	generated bool // carries the mark of generated code
 	generator bool // stands in the folder gen of a room: it writes generated files and no program links it
+	support   bool // stands in the folder <room>test of a room: what several rooms' tests share
 }
 
 var (
@@ -117,6 +118,7 @@ func goFiles(t *testing.T) []goFile {
 			test:      strings.HasSuffix(name, "_test.go"),
 			generated: generatedMark.Match(src),
 			generator: roomOf(name) != "" && strings.Contains(name, "/gen/"),
+			support:   roomOf(name) != "" && path.Base(path.Dir(name)) == roomOf(name)+"test",
 		}
 		for _, imp := range parsed.Imports {
 			p, err := strconv.Unquote(imp.Path.Value)

@@ -3,7 +3,7 @@
 // STS on one address, and the small JSON API that the command line and the
 // console use, there (signed) and on a unix socket (the host's operator).
 //
-// It decides nothing about groups and rules (room ops does) and keeps nothing
+// It decides nothing about groups and rules (room group does) and keeps nothing
 // (room store does). Nothing is served unsigned on the network but health, the
 // error answers and the console's files.
 package api
@@ -16,10 +16,11 @@ import (
 	"net/http"
 	"time"
 
+	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/event"
 	"sallyport.dev/sallyport/internal/iam"
-	"sallyport.dev/sallyport/internal/ops"
+	"sallyport.dev/sallyport/internal/network"
 	"sallyport.dev/sallyport/internal/publish"
 	"sallyport.dev/sallyport/internal/sigv4"
 	"sallyport.dev/sallyport/internal/state"
@@ -101,8 +102,8 @@ func newRequestID() string {
 
 // ensureRegion sets an account up in a region at its first call there: default
 // VPC, default subnets, default group.
-func (s *Server) ensureRegion(ctx context.Context, c ops.Call) error {
-	if err := ops.CheckRegion(c); err != nil {
+func (s *Server) ensureRegion(ctx context.Context, c call.Call) error {
+	if err := network.CheckRegion(c); err != nil {
 		return err
 	}
 	if s.Store.Snapshot().RegionState(c.Scope) != nil {
@@ -110,8 +111,8 @@ func (s *Server) ensureRegion(ctx context.Context, c ops.Call) error {
 	}
 	ids := seed()
 	_, err := s.Store.Do(ctx, func(tx *state.Tx) error {
-		c.IDs = ops.NewIDs(ids)
-		if err := ops.EnsureRegion(tx, c); err != nil {
+		c.IDs = call.NewIDs(ids)
+		if err := network.EnsureRegion(tx, c); err != nil {
 			return err
 		}
 		return event.Append(tx, callMeta(c))

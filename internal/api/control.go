@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/apierr"
+	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/event"
 	"sallyport.dev/sallyport/internal/iam"
-	"sallyport.dev/sallyport/internal/ops"
+	"sallyport.dev/sallyport/internal/network"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/store"
 	"sallyport.dev/sallyport/internal/vpc"
@@ -28,11 +29,11 @@ func Bootstrap(ctx context.Context, st *store.Store, p iam.Preset, region vpc.Re
 		if key, err = iam.Setup(tx, p, random, now.UTC()); err != nil {
 			return err
 		}
-		c := ops.Call{
-			Scope: vpc.Scope{Region: region, Account: key.Account}, Principal: ops.Principal{ARN: byServer},
-			Action: "Bootstrap", Now: now.UTC(), IDs: ops.NewIDs(ids),
+		c := call.Call{
+			Scope: vpc.Scope{Region: region, Account: key.Account}, Principal: call.Principal{ARN: byServer},
+			Action: "Bootstrap", Now: now.UTC(), IDs: call.NewIDs(ids),
 		}
-		if err := ops.EnsureRegion(tx, c); err != nil {
+		if err := network.EnsureRegion(tx, c); err != nil {
 			return err
 		}
 		return event.Append(tx, callMeta(c))
@@ -85,7 +86,7 @@ func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) {
 	s.answerJSON(func(ctx context.Context, _ vpc.Scope, _ url.Values) (any, error) {
 		random := seed()
 		var made *vpc.Account
-		err := s.act(ctx, byOperator, "CreateAccount", func(tx *state.Tx, c ops.Call) (err error) {
+		err := s.act(ctx, byOperator, "CreateAccount", func(tx *state.Tx, c call.Call) (err error) {
 			made, err = iam.CreateAccount(tx, vpc.AccountID(in.AccountID), in.Name, iam.AccountRandom(random[:8]), c.Now)
 			return err
 		})
@@ -111,7 +112,7 @@ func (s *Server) listKeys(_ context.Context, scope vpc.Scope, _ url.Values) (any
 func (s *Server) createKey(ctx context.Context, scope vpc.Scope, _ url.Values) (any, error) {
 	random := keyRandom()
 	var made *vpc.AccessKey
-	err := s.act(ctx, byOperator, "CreateAccessKey", func(tx *state.Tx, c ops.Call) (err error) {
+	err := s.act(ctx, byOperator, "CreateAccessKey", func(tx *state.Tx, c call.Call) (err error) {
 		made, err = iam.CreateKey(tx, scope.Account, random, c.Now)
 		return err
 	})
@@ -125,7 +126,7 @@ func (s *Server) createKey(ctx context.Context, scope vpc.Scope, _ url.Values) (
 
 func (s *Server) deleteKey(ctx context.Context, scope vpc.Scope, q url.Values) (any, error) {
 	id := vpc.AccessKeyID(q.Get("key"))
-	err := s.act(ctx, byOperator, "DeleteAccessKey", func(tx *state.Tx, _ ops.Call) error {
+	err := s.act(ctx, byOperator, "DeleteAccessKey", func(tx *state.Tx, _ call.Call) error {
 		return iam.DeleteKey(tx, scope.Account, id)
 	})
 	if err != nil {

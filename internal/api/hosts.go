@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/event"
 	"sallyport.dev/sallyport/internal/feed"
-	"sallyport.dev/sallyport/internal/ops"
+	"sallyport.dev/sallyport/internal/instance"
 	"sallyport.dev/sallyport/internal/program"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/store"
@@ -26,11 +27,11 @@ const (
 const housekeepEvery = time.Minute
 
 // act commits a change that the server makes by itself, with its event.
-func (s *Server) act(ctx context.Context, who, action string, op func(tx *state.Tx, c ops.Call) error) error {
+func (s *Server) act(ctx context.Context, who, action string, op func(tx *state.Tx, c call.Call) error) error {
 	ids := seed()
-	c := ops.Call{Action: action, RequestID: newRequestID(), Now: s.Now().UTC(), Principal: ops.Principal{ARN: who}}
+	c := call.Call{Action: action, RequestID: newRequestID(), Now: s.Now().UTC(), Principal: call.Principal{ARN: who}}
 	_, err := s.Store.Do(ctx, func(tx *state.Tx) error {
-		c.IDs = ops.NewIDs(ids)
+		c.IDs = call.NewIDs(ids)
 		if err := op(tx, c); err != nil {
 			return err
 		}
@@ -41,8 +42,8 @@ func (s *Server) act(ctx context.Context, who, action string, op func(tx *state.
 
 // hostConnected registers a host that said hello.
 func (s *Server) hostConnected(ctx context.Context, h feed.Hello) error {
-	err := s.act(ctx, byHost+" "+string(h.Host), "RegisterHost", func(tx *state.Tx, c ops.Call) error {
-		return ops.RegisterHost(tx, c, vpc.Host{ID: vpc.HostID(h.Host), Region: vpc.Region(h.Region), Capacity: h.Capacity})
+	err := s.act(ctx, byHost+" "+string(h.Host), "RegisterHost", func(tx *state.Tx, c call.Call) error {
+		return instance.RegisterHost(tx, c, vpc.Host{ID: vpc.HostID(h.Host), Region: vpc.Region(h.Region), Capacity: h.Capacity})
 	})
 	if err != nil {
 		return fmt.Errorf("registering host %s: %w", h.Host, err)
@@ -52,17 +53,17 @@ func (s *Server) hostConnected(ctx context.Context, h feed.Hello) error {
 
 // hostReported brings instances to the state that their host reports.
 func (s *Server) hostReported(ctx context.Context, host feed.HostID, id program.InstanceID, r feed.InstanceReport) error {
-	report := ops.InstanceReport{ID: vpc.InstanceID(id), Boot: r.Boot, Reason: r.Reason}
+	report := instance.Report{ID: vpc.InstanceID(id), Boot: r.Boot, Reason: r.Reason}
 	switch r.State {
 	case feed.InstanceUp:
-		report.Condition = ops.InstanceUp
+		report.Condition = instance.Up
 	case feed.InstanceGone:
-		report.Condition = ops.InstanceGone
+		report.Condition = instance.Gone
 	case feed.InstanceFailed:
-		report.Condition = ops.InstanceFailed
+		report.Condition = instance.Failed
 	}
-	err := s.act(ctx, byHost+" "+string(host), "ReportInstance", func(tx *state.Tx, c ops.Call) error {
-		return ops.ReportInstances(tx, c, vpc.HostID(host), []ops.InstanceReport{report})
+	err := s.act(ctx, byHost+" "+string(host), "ReportInstance", func(tx *state.Tx, c call.Call) error {
+		return instance.ReportInstances(tx, c, vpc.HostID(host), []instance.Report{report})
 	})
 	if err != nil {
 		return fmt.Errorf("taking the report about %s: %w", id, err)
@@ -80,8 +81,8 @@ func (s *Server) Housekeep(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		err := s.act(ctx, byServer, "Housekeep", func(tx *state.Tx, c ops.Call) error {
-			ops.Reap(tx, c.Now)
+		err := s.act(ctx, byServer, "Housekeep", func(tx *state.Tx, c call.Call) error {
+			instance.Reap(tx, c.Now)
 			return nil
 		})
 		if err != nil && !errors.Is(err, store.ErrClosed) && ctx.Err() == nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"sallyport.dev/sallyport/internal/apierr"
+	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/event"
 	"sallyport.dev/sallyport/internal/iam"
@@ -172,9 +173,9 @@ func (s *Server) operate(q *request, in ec2.Request) (ec2.Response, error) {
 	if !ok {
 		return nil, ops.NotServed(q.action.Name)
 	}
-	call := ops.Call{
+	c := call.Call{
 		Scope:     q.caller.scope,
-		Principal: ops.Principal{ARN: q.caller.principal.ARN, UserID: q.caller.principal.UserID},
+		Principal: call.Principal{ARN: q.caller.principal.ARN, UserID: q.caller.principal.UserID},
 		Action:    q.action.Name,
 		Version:   q.version,
 		RequestID: q.id,
@@ -185,7 +186,7 @@ func (s *Server) operate(q *request, in ec2.Request) (ec2.Response, error) {
 		UserData:  s.UserData,
 		Console:   s.console(q.http.Context()),
 	}
-	if err := s.ensureRegion(q.http.Context(), call); err != nil {
+	if err := s.ensureRegion(q.http.Context(), c); err != nil {
 		return nil, err
 	}
 	if !op.Writes {
@@ -194,22 +195,22 @@ func (s *Server) operate(q *request, in ec2.Request) (ec2.Response, error) {
 			return nil, err
 		}
 		q.revision = snap.Revision()
-		call.IDs = ops.NewIDs(seed())
-		return op.Run(snap.Begin(), call, in)
+		c.IDs = call.NewIDs(seed())
+		return op.Run(snap.Begin(), c, in)
 	}
-	return s.write(q, op, call, in)
+	return s.write(q, op, c, in)
 }
 
-func (s *Server) write(q *request, op ops.Operation, call ops.Call, in ec2.Request) (ec2.Response, error) {
+func (s *Server) write(q *request, op call.Operation, c call.Call, in ec2.Request) (ec2.Response, error) {
 	ids := seed()
 	var res ec2.Response
 	revision, err := s.Store.Do(q.http.Context(), func(tx *state.Tx) (err error) {
-		call.IDs = ops.NewIDs(ids) // the same ids if it is run again on a newer world
-		if res, err = op.Run(tx, call, in); err != nil {
+		c.IDs = call.NewIDs(ids) // the same ids if it is run again on a newer world
+		if res, err = op.Run(tx, c, in); err != nil {
 			return err
 		}
 		q.unsettled = unsettled(tx.Changes())
-		return event.Append(tx, q.meta(call))
+		return event.Append(tx, q.meta(c))
 	})
 	if err != nil {
 		return nil, err
@@ -220,7 +221,7 @@ func (s *Server) write(q *request, op ops.Operation, call ops.Call, in ec2.Reque
 }
 
 // meta is what the event of the request's change says of it.
-func (q *request) meta(c ops.Call) event.Meta {
+func (q *request) meta(c call.Call) event.Meta {
 	m := callMeta(c)
 	m.AccessKey = q.caller.principal.Key
 	m.UserAgent = q.http.UserAgent()
@@ -232,7 +233,7 @@ func (q *request) meta(c ops.Call) event.Meta {
 }
 
 // callMeta is what every call's event says.
-func callMeta(c ops.Call) event.Meta {
+func callMeta(c call.Call) event.Meta {
 	return event.Meta{
 		ID: newRequestID(), Time: c.Now, Account: c.Scope.Account, Region: c.Scope.Region,
 		Principal: c.Principal.ARN, Action: c.Action, RequestID: c.RequestID,

@@ -1,4 +1,4 @@
-package ops
+package ops_test
 
 import (
 	"bufio"
@@ -8,14 +8,16 @@ import (
 	"testing"
 
 	"sallyport.dev/sallyport/internal/apierr"
+	"sallyport.dev/sallyport/internal/ops"
+	"sallyport.dev/sallyport/internal/ops/opstest"
 	"sallyport.dev/sallyport/internal/vpc"
 )
 
 // furnished is a world with something of each kind, and its identifiers in stories' short form.
-func furnished(t *testing.T) *story {
+func furnished(t *testing.T) *opstest.Story {
 	t.Helper()
-	s := newStory(t)
-	s.play(strings.Join([]string{
+	s := opstest.NewStory(t)
+	s.Play(strings.Join([]string{
 		"region",
 		"host h1 100",
 		"call CreateVpc CidrBlock=10.0.0.0/16 AmazonProvidedIpv6CidrBlock=true",
@@ -26,7 +28,7 @@ func furnished(t *testing.T) *story {
 		"report h1 i-1 up",
 		"----", "",
 	}, "\n"))
-	if s.world.Interface(vpc.InterfaceID(s.long["eni-2"])) == nil || s.world.Instance(vpc.InstanceID(s.long["i-1"])) == nil {
+	if s.World.Interface(vpc.InterfaceID(s.Long("eni-2"))) == nil || s.World.Instance(vpc.InstanceID(s.Long("i-1"))) == nil {
 		t.Fatal("the world is not furnished")
 	}
 	return s
@@ -34,17 +36,17 @@ func furnished(t *testing.T) *story {
 
 // judge runs a request as a story does, twice, and holds that it is answered or refused, not broken, and leaves a
 // world in which all holds that must.
-func judge(t *testing.T, s *story, action string, params []string) {
+func judge(t *testing.T, s *opstest.Story, action string, params []string) {
 	t.Helper()
-	before := s.world
-	_, err := s.do(action, params)
+	before := s.World
+	_, err := s.Do(action, params)
 	if err != nil && apierr.From(err).Code == apierr.CodeInternalError {
 		t.Errorf("%s %v: %v", action, params, err)
 	}
-	if err := checkNetworks(s.world); err != nil {
+	if err := opstest.CheckNetworks(s.World); err != nil {
 		t.Errorf("after %s %v: %v", action, params, err)
 	}
-	s.world = before
+	s.World = before
 }
 
 // TestRecordedRequests runs what real clients sent, with identifiers of this world put in for theirs.
@@ -65,7 +67,7 @@ func TestRecordedRequests(t *testing.T) {
 		if strings.HasPrefix(lines.Text(), "#") || json.Unmarshal(lines.Bytes(), &r) != nil {
 			continue
 		}
-		if _, ok := Lookup(r.Action); !ok {
+		if _, ok := ops.Lookup(r.Action); !ok {
 			continue
 		}
 		served++
@@ -75,7 +77,7 @@ func TestRecordedRequests(t *testing.T) {
 			kind, _, found := strings.Cut(value, "-")
 			for _, known := range []string{"vpc-2", "subnet-4", "sg-2", "eni-1", "i-1"} {
 				if found && strings.HasPrefix(known, kind+"-") {
-					value = s.long[known]
+					value = s.Long(known)
 				}
 			}
 			own = append(own, name+"="+value)
@@ -91,30 +93,34 @@ func TestRecordedRequests(t *testing.T) {
 // FuzzOperations runs any request whatever: an action and its parameters, a line each, with the identifiers of
 // a furnished world.
 func FuzzOperations(f *testing.F) {
-	for _, file := range []string{"vpc", "subnet", "interface", "address", "instance", "launch", "instance-attribute", "authorize", "tags"} {
-		text, err := os.ReadFile("testdata/story/" + file + ".txt")
+	for _, file := range []string{
+		"network/testdata/story/vpc", "network/testdata/story/subnet", "instance/testdata/story/interface",
+		"instance/testdata/story/address", "instance/testdata/story/instance", "instance/testdata/story/launch",
+		"instance/testdata/story/instance-attribute", "group/testdata/story/authorize", "ops/testdata/story/tags",
+	} {
+		text, err := os.ReadFile("../" + file + ".txt")
 		if err != nil {
 			f.Fatal(err)
 		}
 		for line := range strings.Lines(string(text)) {
-			if words := fields(strings.TrimSpace(line)); len(words) > 1 && words[0] == "call" {
+			if words := opstest.Fields(strings.TrimSpace(line)); len(words) > 1 && words[0] == "call" {
 				f.Add(words[1], strings.Join(words[2:], "\n"))
 			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, action, params string) {
-		if _, ok := Lookup(action); !ok {
+		if _, ok := ops.Lookup(action); !ok {
 			return
 		}
 		s := furnished(t)
-		judge(t, s, action, strings.Split(s.lengthen(params), "\n"))
+		judge(t, s, action, strings.Split(s.Lengthen(params), "\n"))
 	})
 }
 
 // TestEveryActionWithoutParameters runs each operation in a world that the account never was in.
 func TestEveryActionWithoutParameters(t *testing.T) {
-	s := newStory(t)
-	for _, o := range Operations() {
+	s := opstest.NewStory(t)
+	for _, o := range ops.Operations() {
 		judge(t, s, o.Name, nil)
 	}
 }

@@ -1,0 +1,21 @@
+// Package group is what the actions about security groups and their rules mean, and what every VPC's default
+// group is made of.
+//
+// It is not the VPC that a group stands in nor the interface that carries it: those rooms call this one when they
+// make, change or remove what groups depend on.
+//
+// Invariants: a group's rules are pairwise different and within the quotas, each direction and family on its own.
+// A group goes only when no interface carries it and no rule of another one references it. A call that adds or
+// removes several rules does all or nothing.
+package group
+
+import (
+	"slices"
+
+	"sallyport.dev/sallyport/internal/call"
+)
+
+// Operations are the actions that this room gives their meaning.
+func Operations() []call.Operation {
+	return slices.Concat(groupActions(), ruleActions())
+}

@@ -1,0 +1,87 @@
+package network
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"sallyport.dev/sallyport/internal/apierr"
+	"sallyport.dev/sallyport/internal/call"
+	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// defaultBlock is the address space of default VPCs, and defaultSubnetBits the size of their subnets (AWS VPC
+// guide, "Default VPCs").
+var defaultBlock = netip.MustParsePrefix("172.31.0.0/16")
+
+const defaultSubnetBits = 20
+
+// CheckRegion refuses a call in a region that is not served, or whose name is none.
+func CheckRegion(c call.Call) error {
+	r := c.Scope.Region
+	if !IsRegionName(r) || len(c.Regions) > 0 && !slices.Contains(c.Regions, r) {
+		return apierr.New(apierr.CodeAuthFailure, "Credential should be scoped to a valid region. '%s' is none here.", r)
+	}
+	return nil
+}
+
+// EnsureRegion sets an account up in the call's region the first time that it is there: a default VPC with a
+// default subnet in each zone and its default group. A default VPC that its owner deleted does not come back.
+func EnsureRegion(tx *state.Tx, c call.Call) error {
+	if err := CheckRegion(c); err != nil {
+		return err
+	}
+	if tx.RegionState(c.Scope) != nil {
+		return nil
+	}
+	tx.Put(&vpc.RegionState{Scope: c.Scope, DHCPOptions: c.IDs.New("dopt"), Created: c.Now})
+	_, err := makeDefaultVPC(tx, c)
+	return err
+}
+
+func createDefaultVpc(tx *state.Tx, c call.Call, _ *ec2.CreateDefaultVpcRequest) (*ec2.CreateDefaultVpcResult, error) {
+	if v := tx.DefaultVPC(c.Scope); v != nil {
+		return nil, apierr.New(apierr.CodeDefaultVpcAlreadyExists,
+			"A Default VPC already exists for this account in this region. It is %s.", v.ID)
+	}
+	v, err := makeDefaultVPC(tx, c)
+	if err != nil {
+		return nil, err
+	}
+	out := wireVPC(v)
+	out.State = ec2.VpcStatePending
+	return &ec2.CreateDefaultVpcResult{Vpc: &out}, nil
+}
+
+func makeDefaultVPC(tx *state.Tx, c call.Call) (*vpc.VPC, error) {
+	v, err := makeVPC(tx, c, newVPC{block: defaultBlock, isDefault: true, hostnames: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, z := range Zones(c.Scope.Region) {
+		if _, err := makeDefaultSubnet(tx, c, v, z); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+// makeDefaultSubnet gives the default VPC a default subnet in a zone, in the first free block.
+func makeDefaultSubnet(tx *state.Tx, c call.Call, v *vpc.VPC, z vpc.Zone) (*vpc.Subnet, error) {
+	within := v.Blocks[0].Prefix
+	base := within.Addr().As4()
+	for i := range 1 << (defaultSubnetBits - within.Bits()) {
+		at := base
+		binary.BigEndian.PutUint32(at[:], binary.BigEndian.Uint32(base[:])+uint32(i)<<(32-defaultSubnetBits))
+		p := netip.PrefixFrom(netip.AddrFrom4(at), defaultSubnetBits)
+		if checkSubnetBlock(tx, v, p, v.Blocks) != nil {
+			continue
+		}
+		s := &vpc.Subnet{Zone: z, Block: p, DefaultForZone: true}
+		return s, putSubnet(tx, c, v, s)
+	}
+	return nil, apierr.New(apierr.CodeInvalidSubnetConflict,
+		"The default VPC %s has no free /%d for a default subnet in %s.", v.ID, defaultSubnetBits, z)
+}

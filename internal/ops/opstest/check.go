@@ -1,0 +1,97 @@
+package opstest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sallyport.dev/sallyport/internal/network"
+	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
+)
+
+// CheckNetworks says what does not hold of a world that always must.
+func CheckNetworks(w *state.Snapshot) error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	q := vpc.GuideQuotas()
+	owner := map[string]vpc.InterfaceID{}
+	for e := range w.All(vpc.KindInterface) {
+		i := e.(*vpc.Interface)
+		for _, a := range i.AllAddrs() {
+			at := string(i.VPC) + a.String()
+			if other, ok := owner[at]; ok {
+				wrong("%s and %s have %s", other, i.ID, a)
+			}
+			owner[at] = i.ID
+			in := slices.IndexFunc(network.SubnetPrefixes(w.Subnet(i.Subnet)), func(p netip.Prefix) bool { return p.Contains(a) })
+			if in < 0 {
+				wrong("%s has %s, outside %s", i.ID, a, i.Subnet)
+			}
+			if a.Is4() && vpc.Reserved(w.Subnet(i.Subnet).Block, a) {
+				wrong("%s has %s, which is reserved", i.ID, a)
+			}
+		}
+		if len(i.Addrs) == 0 || len(i.Addrs) > q.AddrsPerInterface || len(i.IPv6Addrs) > q.AddrsPerInterface {
+			wrong("%s has addresses %v", i.ID, i.AllAddrs())
+		}
+		if n := len(i.Groups); n < 1 || n > q.GroupsPerInterface || n > len(slices.Compact(slices.Sorted(slices.Values(i.Groups)))) {
+			wrong("%s carries %v", i.ID, i.Groups)
+		}
+		for _, g := range i.Groups {
+			if w.Group(g) == nil || w.Group(g).VPC != i.VPC {
+				wrong("%s of %s carries %s", i.ID, i.VPC, g)
+			}
+		}
+		if a := i.Attachment; a != nil && (w.Instance(a.Instance) == nil || w.Instance(a.Instance).State == vpc.Terminated) {
+			wrong("%s is attached to %s, which is not", i.ID, a.Instance)
+		}
+	}
+	errs = append(errs, checkInstances(w)...)
+	for e := range w.All(vpc.KindSubnet) {
+		s := e.(*vpc.Subnet)
+		left := vpc.Usable(s.Block)
+		for i := range w.InterfacesOfSubnet(s.ID) {
+			left -= len(i.Addrs)
+		}
+		if left < 0 {
+			wrong("%s has %d addresses left", s.ID, left)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkInstances(w *state.Snapshot) (errs []error) {
+	on := map[vpc.HostID]int{}
+	for e := range w.All(vpc.KindInstance) {
+		i := e.(*vpc.Instance)
+		var indexes []string
+		for _, e := range slices.SortedFunc(w.InterfacesOfInstance(i.ID), func(a, b *vpc.Interface) int {
+			return cmp.Compare(a.Attachment.DeviceIndex, b.Attachment.DeviceIndex)
+		}) {
+			indexes = append(indexes, fmt.Sprint(e.Attachment.DeviceIndex))
+			if e.Zone != i.Zone || e.VPC != i.VPC {
+				errs = append(errs, fmt.Errorf("%s is in %s, its %s in %s", i.ID, i.Zone, e.ID, e.Zone))
+			}
+		}
+		ended := i.State == vpc.Terminated
+		if ended != (len(indexes) == 0) || len(indexes) > 0 && indexes[0] != "0" || len(slices.Compact(slices.Clone(indexes))) < len(indexes) {
+			errs = append(errs, fmt.Errorf("%s is %s and has interfaces at %s", i.ID, i.State, strings.Join(indexes, ",")))
+		}
+		if ended != !i.Ended.IsZero() {
+			errs = append(errs, fmt.Errorf("%s is %s and ended at %s", i.ID, i.State, i.Ended))
+		}
+		if !ended {
+			on[i.Host]++
+		}
+	}
+	for h, n := range on {
+		if w.Host(h) == nil || n > w.Host(h).Capacity {
+			errs = append(errs, fmt.Errorf("%s carries %d instances", h, n))
+		}
+	}
+	return errs
+}
