@@ -46,9 +46,13 @@ var rooms = []room{
 	{"iam", "apierr state vpc", control, 600},
 	{"call", "apierr ec2 state vpc", control, 1400},
 	{"group", "apierr call ec2 packet state vpc", control, 1300},
-	{"network", "apierr call ec2 group packet state vpc", control, 3200},
-	{"instance", "apierr call ec2 group network state vpc", control, 3200},
-	{"ops", "apierr call ec2 group instance network state vpc", control, 400},
+	{"prefixlist", "apierr call ec2 group packet state vpc", control, 800},
+	{"gateway", "apierr call ec2 packet state vpc", control, 1200},
+	{"acl", "apierr call ec2 packet state vpc", control, 900},
+	{"network", "acl apierr call ec2 gateway group packet state vpc", control, 3200},
+	{"peering", "apierr call ec2 group network packet state vpc", control, 1000},
+	{"instance", "acl apierr call ec2 group network packet state vpc", control, 3200},
+	{"ops", "acl apierr call ec2 gateway group instance network peering prefixlist state vpc", control, 400},
 	{"event", "state vpc", control, 300},
 	{"flowlog", "packet", shared, 600},
 	{"store", "apierr state vpc", control, 900},
@@ -69,7 +73,7 @@ var hostPrograms = []string{"cmd/sallyport-agent", "cmd/sallyport-cni"}
 var controlModules = []string{"go.etcd.io/"}
 
 // pureRooms take time, identifiers and randomness as arguments; see impureImports and impureTimes.
-var pureRooms = []string{"apierr", "packet", "vpc", "state", "explain", "program", "compile", "call", "group", "network", "instance", "ops"}
+var pureRooms = []string{"apierr", "packet", "vpc", "state", "explain", "program", "compile", "call", "group", "prefixlist", "gateway", "acl", "network", "peering", "instance", "ops"}
 
 // impureImports are what a pure room has no business with: the world outside, or a second opinion
 // about it.

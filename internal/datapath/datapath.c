@@ -568,34 +568,44 @@ SEC("tc")
 int empty(struct __sk_buff *skb) { return TC_ACT_UNSPEC; }
 
 struct seq_file;
+struct bpf_map;
 struct bpf_iter_meta {
 	struct seq_file *seq;
+	__u64 seq_num;
 } __attribute__((preserve_access_index));
-struct bpf_iter__bpf_map_elem {
+struct bpf_iter__bpf_map {
 	struct bpf_iter_meta *meta;
-	void *map;
-	void *key;
-	void *value;
+	struct bpf_map *map;
 } __attribute__((preserve_access_index));
 
-/* sweep deletes expired flows. It writes a byte per flow so that a read ends
- * when the reader's buffer is full: that is how long it runs at a stretch. */
-SEC("iter/bpf_map_elem")
-int sweep(struct bpf_iter__bpf_map_elem *ctx)
-{
-	const struct flow *f = ctx->value;
-	const struct flow_key *key = ctx->key;
+/* What a sweep tells: flows it looked at, flows it removed. */
+struct swept { __u64 flows, expired; };
 
-	if (!f || !key)
-		return 0;
+static long sweep_flow(struct bpf_map *map, const struct flow_key *key, const struct flow *f, struct swept *out)
+{
 	struct flow_key k;
 	__builtin_memcpy(&k, key, sizeof(k));
 	struct iface *i = bpf_map_lookup_elem(&ifaces, &k.ifnum);
-	__u8 gone = 0;
+
+	out->flows++;
 	if (i && expired(i, f, k.proto, bpf_ktime_get_ns()) && !bpf_map_delete_elem(&flows, &k)) {
 		__sync_fetch_and_add(&i->flows, -1);
-		gone = 1;
+		out->expired++;
 	}
-	bpf_seq_write(ctx->meta->seq, &gone, 1);
+	return 0;
+}
+
+/* sweep deletes expired flows. It is called for each map of the system and works at the first one: an iterator
+ * over the elements of our map is what some kernels that are locked down refuse, since it could write. It runs in
+ * the reader's process, so packets go on being judged meanwhile. */
+SEC("iter/bpf_map")
+int sweep(struct bpf_iter__bpf_map *ctx)
+{
+	struct swept out = {};
+
+	if (ctx->meta->seq_num)
+		return 0;
+	bpf_for_each_map_elem(&flows, sweep_flow, &out, 0);
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
 	return 0;
 }

@@ -178,6 +178,12 @@ type kernelServiceKey struct {
 	Pad    uint8
 }
 
+type kernelSwept struct {
+	_       structs.HostLayout
+	Flows   uint64
+	Expired uint64
+}
+
 type kernelVector struct {
 	_ structs.HostLayout
 	W [16]uint64

@@ -239,8 +239,8 @@ func TestBudgetIsTheInterfacesOwn(t *testing.T) {
 		t.Errorf("%d flows, %d over budget", s.Flows, s.Counters[packet.Ingress].Packets[program.ReasonBudget])
 	}
 	age(t, d, 31*time.Second)
-	got, err := d.sweepFlows(t.Context())
-	if err != nil || got.expired != 101 {
+	got, err := d.sweepFlows()
+	if err != nil || got.Expired != 101 {
 		t.Errorf("swept %+v, %v", got, err)
 	}
 	expect(t, d, "room again", packet.Ingress, to(udp(peer, self, 299, 53)).bytes(), program.ReasonRule)

@@ -2,27 +2,24 @@ package datapath
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/cilium/ebpf/link"
 
 	"sallyport.dev/sallyport/internal/program"
 )
 
-// sweepChunk is how many flows the kernel looks at in one stretch: some 100 µs.
-const sweepChunk = 1024
-
 // Sweep removes expired flows, inside the kernel, and frees policies and
 // identities that nothing uses any more. The agent calls it every few seconds:
 // an expired flow passes nothing, but it counts against its interface's budget.
 func (d *Datapath) Sweep(ctx context.Context) error {
-	out, err := d.sweepFlows(ctx)
+	out, err := d.sweepFlows()
 	if err != nil {
 		return fmt.Errorf("sweep flows: %w", err)
 	}
-	d.opts.Log.DebugContext(ctx, "swept flows", "flows", out.flows, "expired", out.expired)
+	d.opts.Log.DebugContext(ctx, "swept flows", "flows", out.Flows, "expired", out.Expired)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.synced {
@@ -31,11 +28,9 @@ func (d *Datapath) Sweep(ctx context.Context) error {
 	return d.free()
 }
 
-// swept is how many flows a sweep looked at and removed.
-type swept struct{ flows, expired int }
-
-func (d *Datapath) sweepFlows(ctx context.Context) (out swept, err error) {
-	it, err := link.AttachIter(link.IterOptions{Program: d.k.Sweep, Map: d.k.Flows})
+// sweepFlows has the kernel look at every flow once.
+func (d *Datapath) sweepFlows() (out kernelSwept, err error) {
+	it, err := link.AttachIter(link.IterOptions{Program: d.k.Sweep})
 	if err != nil {
 		return out, fmt.Errorf("attach iterator: %w", err)
 	}
@@ -45,21 +40,10 @@ func (d *Datapath) sweepFlows(ctx context.Context) (out swept, err error) {
 		return out, fmt.Errorf("open iterator: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	buf := make([]byte, sweepChunk)
-	for ctx.Err() == nil {
-		n, err := r.Read(buf)
-		for _, gone := range buf[:n] {
-			out.expired += int(gone)
-		}
-		out.flows += n
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return out, fmt.Errorf("read iterator: %w", err)
-		}
+	if err := binary.Read(r, binary.NativeEndian, &out); err != nil {
+		return out, fmt.Errorf("read iterator: %w", err)
 	}
-	return out, ctx.Err()
+	return out, nil
 }
 
 // free deletes policies and identities without use, and gives back the numbers

@@ -33,14 +33,11 @@ type draft struct {
 	service     packet.Service
 	source      vpc.Source
 	description *string
-	// prefixList is set, and source is not, if the source is a prefix list. No rule has one yet, so that nothing
-	// is like such a draft.
-	prefixList string
 }
 
 // identity is what makes the draft the same rule as another.
 func (d draft) identity() vpc.Identity {
-	return vpc.Identity{Direction: d.direction, Service: d.service, CIDR: d.source.CIDR, Group: d.source.Group}
+	return (&vpc.Rule{Direction: d.direction, Service: d.service, Source: d.source}).Identity()
 }
 
 // putRule adds the draft to a group as a new rule.
@@ -63,9 +60,6 @@ func putRule(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d draft, tags vpc.
 
 // ruleLike is the group's rule with the draft's identity, or nil.
 func ruleLike(tx *state.Tx, g *vpc.SecurityGroup, d draft) *vpc.Rule {
-	if d.prefixList != "" {
-		return nil
-	}
 	want := d.identity()
 	for r := range tx.RulesOf(g.ID) {
 		if r.Identity() == want {
@@ -130,6 +124,9 @@ func addSource(p *ec2.IpPermission, r *vpc.Rule) {
 		id, owner := string(r.Source.Group), string(r.Source.GroupAccount)
 		p.UserIdGroupPairs = append(p.UserIdGroupPairs,
 			ec2.UserIdGroupPair{GroupId: &id, UserId: &owner, Description: description})
+	case r.Source.PrefixList != "":
+		p.PrefixListIds = append(p.PrefixListIds,
+			ec2.PrefixListId{PrefixListId: new(string(r.Source.PrefixList)), Description: description})
 	case cidr.Addr().Is4():
 		p.IpRanges = append(p.IpRanges, ec2.IpRange{CidrIp: new(cidr.String()), Description: description})
 	case cidr.IsValid():
@@ -158,6 +155,8 @@ func wireRule(r *vpc.Rule) ec2.SecurityGroupRule {
 		out.ReferencedGroupInfo = &ec2.ReferencedSecurityGroup{
 			GroupId: new(string(r.Source.Group)), UserId: new(string(r.Source.GroupAccount)),
 		}
+	case r.Source.PrefixList != "":
+		out.PrefixListId = new(string(r.Source.PrefixList))
 	case cidr.Addr().Is4():
 		out.CidrIpv4 = new(cidr.String())
 	case cidr.IsValid():

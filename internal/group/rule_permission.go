@@ -32,16 +32,12 @@ func (p *permissionReader) read(in []ec2.IpPermission) ([]draft, error) {
 			return nil, err
 		}
 	}
-	type key struct {
-		vpc.Identity
-		prefixList string
-	}
-	seen := make(map[key]struct{}, len(p.drafts))
+	seen := make(map[vpc.Identity]struct{}, len(p.drafts))
 	for _, d := range p.drafts {
-		k := key{d.identity(), d.prefixList}
+		k := d.identity()
 		if _, twice := seen[k]; twice {
 			return nil, apierr.New(apierr.CodeInvalidParameterValue,
-				"The same permission must not appear multiple times. The request has %s twice.", d.describe())
+				"The same permission must not appear multiple times. The request has %s twice.", k.Describe())
 		}
 		seen[k] = struct{}{}
 	}
@@ -58,7 +54,7 @@ func (p *permissionReader) permission(in *ec2.IpPermission) error {
 			"missing mandatory parameter: exactly one of remote-security-group, remote-ip-range, remote-ipv6-range, "+
 				"or prefix-list-id must be present. The permission for %s has none.", vpc.ServiceText(service))
 	}
-	add := func(source vpc.Source, prefixList string, description *string, err error) error {
+	add := func(source vpc.Source, description *string, err error) error {
 		if err != nil {
 			return err
 		}
@@ -67,30 +63,30 @@ func (p *permissionReader) permission(in *ec2.IpPermission) error {
 				return err
 			}
 		}
-		p.drafts = append(p.drafts, draft{p.direction, service, source, description, prefixList})
+		p.drafts = append(p.drafts, draft{p.direction, service, source, description})
 		return nil
 	}
 	for _, r := range in.IpRanges {
 		block, err := vpc.ParseCIDR(call.Text(r.CidrIp))
-		if err := add(vpc.Source{CIDR: block}, "", r.Description, err); err != nil {
+		if err := add(vpc.Source{CIDR: block}, r.Description, err); err != nil {
 			return err
 		}
 	}
 	for _, r := range in.Ipv6Ranges {
 		block, err := vpc.ParseCIDR6(call.Text(r.CidrIpv6))
-		if err := add(vpc.Source{CIDR: block}, "", r.Description, err); err != nil {
+		if err := add(vpc.Source{CIDR: block}, r.Description, err); err != nil {
 			return err
 		}
 	}
 	for _, l := range in.PrefixListIds {
 		err := p.prefixList(call.Text(l.PrefixListId))
-		if err := add(vpc.Source{}, call.Text(l.PrefixListId), l.Description, err); err != nil {
+		if err := add(vpc.Source{PrefixList: vpc.PrefixListID(call.Text(l.PrefixListId))}, l.Description, err); err != nil {
 			return err
 		}
 	}
 	for i := range in.UserIdGroupPairs {
 		source, err := p.pair(&in.UserIdGroupPairs[i])
-		if err := add(source, "", in.UserIdGroupPairs[i].Description, err); err != nil {
+		if err := add(source, in.UserIdGroupPairs[i].Description, err); err != nil {
 			return err
 		}
 	}
@@ -152,21 +148,9 @@ func (p *permissionReader) reference(g *vpc.SecurityGroup, account string) (vpc.
 	return vpc.Source{Group: g.ID, GroupAccount: g.Scope.Account}, nil
 }
 
-// describe is the draft for people.
-func (d draft) describe() string {
-	if d.prefixList == "" {
-		return d.identity().Describe()
-	}
-	return vpc.ServiceText(d.service) + " with " + d.prefixList
-}
-
 // wire is the draft as a permission of one source, as it was asked for.
 func (d draft) wire() ec2.IpPermission {
 	out := wireService(d.service)
-	if d.prefixList != "" {
-		out.PrefixListIds = []ec2.PrefixListId{{PrefixListId: &d.prefixList, Description: d.description}}
-		return out
-	}
 	addSource(&out, &vpc.Rule{Source: d.source, Description: call.Text(d.description)})
 	for i := range out.UserIdGroupPairs {
 		out.UserIdGroupPairs[i].UserId = call.Optional(call.Text(out.UserIdGroupPairs[i].UserId))

@@ -111,7 +111,7 @@ func rulesByPermission(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet
 	tolerant := inDefaultVPC(tx, g)
 	for _, want := range drafts {
 		switch r := there[want.identity()]; {
-		case r != nil && want.prefixList == "":
+		case r != nil:
 			rules = append(rules, r)
 		case tolerant:
 			unknown = append(unknown, want.wire())
@@ -130,7 +130,7 @@ func inDefaultVPC(tx *state.Tx, g *vpc.SecurityGroup) bool {
 // noSuchRule is the answer to a rule that a group does not have.
 func noSuchRule(g *vpc.SecurityGroup, d draft) error {
 	return apierr.New(apierr.CodeInvalidPermissionNotFound,
-		"The specified rule does not exist in this security group. %s has no %s rule for %s.", g.ID, d.direction, d.describe())
+		"The specified rule does not exist in this security group. %s has no %s rule for %s.", g.ID, d.direction, d.identity().Describe())
 }
 
 func wireRevoked(r *vpc.Rule) ec2.RevokedSecurityGroupRule {
@@ -138,7 +138,7 @@ func wireRevoked(r *vpc.Rule) ec2.RevokedSecurityGroupRule {
 	out := ec2.RevokedSecurityGroupRule{
 		SecurityGroupRuleId: w.SecurityGroupRuleId, GroupId: w.GroupId, IsEgress: w.IsEgress,
 		IpProtocol: w.IpProtocol, FromPort: w.FromPort, ToPort: w.ToPort,
-		CidrIpv4: w.CidrIpv4, CidrIpv6: w.CidrIpv6, Description: w.Description,
+		CidrIpv4: w.CidrIpv4, CidrIpv6: w.CidrIpv6, PrefixListId: w.PrefixListId, Description: w.Description,
 	}
 	if w.ReferencedGroupInfo != nil {
 		out.ReferencedGroupId = w.ReferencedGroupInfo.GroupId

@@ -47,7 +47,9 @@ func TestOperationsFitTheModel(t *testing.T) {
 }
 
 // roomsOfOperations are the rooms in which actions get their meaning.
-func roomsOfOperations() []string { return []string{"call", "group", "network", "instance", "ops"} }
+func roomsOfOperations() []string {
+	return []string{"call", "group", "prefixlist", "gateway", "acl", "network", "peering", "instance", "ops"}
+}
 
 // TestEveryErrorIsTold holds that each code that some file can answer is answered in some story or awaited by some
 // test of these rooms.

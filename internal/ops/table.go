@@ -11,18 +11,23 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
+	"sallyport.dev/sallyport/internal/gateway"
 	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/instance"
 	"sallyport.dev/sallyport/internal/network"
+	"sallyport.dev/sallyport/internal/peering"
+	"sallyport.dev/sallyport/internal/prefixlist"
 )
 
 var operations = operationTable()
 
 // operationTable gathers the operations of every room, sorted by name.
 func operationTable() []call.Operation {
-	out := slices.Concat(group.Operations(), network.Operations(), instance.Operations(), tagActions())
+	out := slices.Concat(group.Operations(), prefixlist.Operations(), gateway.Operations(), acl.Operations(),
+		network.Operations(), peering.Operations(), instance.Operations(), tagActions())
 	slices.SortFunc(out, func(a, b call.Operation) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }

@@ -36,6 +36,7 @@ const (
 	rulesByGroup  = 0
 	rulesBySource = 1
 	rulesByScope  = 2
+	rulesByList   = 3
 
 	interfacesByVPC      = 0
 	interfacesBySubnet   = 1
@@ -43,6 +44,17 @@ const (
 	interfacesByInstance = 3
 	interfacesByAddr     = 4
 	interfacesByScope    = 5
+
+	peeringsByVPC   = 0
+	peeringsByScope = 1
+
+	associationsByGroup = 0
+	associationsByVPC   = 1
+	associationsByScope = 2
+
+	prefixListsByScope = 0
+
+	versionsByPrefixList = 0
 
 	instancesByScope = 0
 	instancesByHost  = 1
@@ -89,8 +101,29 @@ func NewSnapshot() *Snapshot {
 				}
 				return []string{key(string(r.Source.Group))}
 			},
-			func(r *vpc.Rule) []string { return []string{scopeKey(r.Scope)} }),
+			func(r *vpc.Rule) []string { return []string{scopeKey(r.Scope)} },
+			func(r *vpc.Rule) []string {
+				if r.Source.PrefixList == "" {
+					return nil
+				}
+				return []string{key(string(r.Source.PrefixList))}
+			}),
 		vpc.KindInterface: newInterfaces(),
+		vpc.KindPeering: newTable(nil,
+			func(p *vpc.Peering) []string {
+				return []string{key(string(p.Requester.VPC)), key(string(p.Accepter.VPC))}
+			},
+			func(p *vpc.Peering) []string {
+				return []string{scopeKey(p.Requester.Scope), scopeKey(p.Accepter.Scope)}
+			}),
+		vpc.KindAssociation: newTable(nil,
+			func(a *vpc.Association) []string { return []string{key(string(a.Group))} },
+			func(a *vpc.Association) []string { return []string{key(string(a.VPC))} },
+			func(a *vpc.Association) []string { return []string{scopeKey(a.Scope)} }),
+		vpc.KindPrefixList: newTable(nil,
+			func(l *vpc.PrefixList) []string { return []string{scopeKey(l.Scope)} }).counting(prefixListsByScope),
+		vpc.KindPrefixListVersion: newTable(nil,
+			func(v *vpc.PrefixListVersion) []string { return []string{key(string(v.List))} }),
 		vpc.KindInstance: newTable(nil,
 			func(i *vpc.Instance) []string { return []string{scopeKey(i.Scope)} },
 			func(i *vpc.Instance) []string { return []string{key(string(i.Host))} },
@@ -175,6 +208,11 @@ func Kinds() map[vpc.Kind]func() vpc.Entity {
 		vpc.KindRule:      func() vpc.Entity { return new(vpc.Rule) },
 		vpc.KindInterface: func() vpc.Entity { return new(vpc.Interface) },
 		vpc.KindInstance:  func() vpc.Entity { return new(vpc.Instance) },
+
+		vpc.KindPeering:           func() vpc.Entity { return new(vpc.Peering) },
+		vpc.KindAssociation:       func() vpc.Entity { return new(vpc.Association) },
+		vpc.KindPrefixList:        func() vpc.Entity { return new(vpc.PrefixList) },
+		vpc.KindPrefixListVersion: func() vpc.Entity { return new(vpc.PrefixListVersion) },
 	}
 }
 

@@ -41,6 +41,16 @@ func fullWorld() []vpc.Entity {
 			Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, IPv6Addrs: []netip.Addr{netip.MustParseAddr("2001:db8::4")},
 			Tracking: &vpc.ConnectionTracking{UDP: 30}, Attachment: &vpc.Attachment{ID: "eni-attach-1", Instance: "i-1", Attached: at},
 		},
+		&vpc.Peering{
+			ID: "pcx-1", Requester: vpc.PeeringEnd{Scope: scope, VPC: "vpc-1", Blocks: []netip.Prefix{block}, Tags: tags},
+			Accepter: vpc.PeeringEnd{Scope: scope, VPC: "vpc-2", AllowDNS: true}, Status: vpc.PeeringActive, Since: at, Expires: at,
+		},
+		&vpc.Association{Group: "sg-1", Scope: scope, VPC: "vpc-2", Created: at},
+		&vpc.PrefixList{
+			ID: "pl-1", Scope: scope, Name: "offices", MaxEntries: 3, Version: 1, Tags: tags, Created: at,
+			Entries: []vpc.PrefixListEntry{{Prefix: block, Description: "one"}},
+		},
+		&vpc.PrefixListVersion{List: "pl-1", Version: 1, Entries: []vpc.PrefixListEntry{{Prefix: block}}},
 		&vpc.Instance{ID: "i-1", Scope: scope, State: vpc.Running, UserData: []byte("#!/bin/sh\n\x00\xff"), Boot: 2, Launched: at},
 	}
 }

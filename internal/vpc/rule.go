@@ -10,13 +10,20 @@ import (
 	"sallyport.dev/sallyport/internal/packet"
 )
 
-// Source is what a rule says of the other end: exactly one of a CIDR block or a
-// group (prefix lists join them). The zero Source matches nobody.
+// Source is what a rule says of the other end: exactly one of a CIDR block, a
+// prefix list or a group. The zero Source matches nobody.
 type Source struct {
-	CIDR  netip.Prefix // canonical; invalid: the source is no CIDR block
-	Group GroupID      // empty: the source is no group
+	CIDR       netip.Prefix // canonical; invalid: the source is no CIDR block
+	PrefixList PrefixListID // empty: the source is no prefix list
+	Group      GroupID      // empty: the source is no group
 	// GroupAccount owns Group.
 	GroupAccount AccountID
+	// GroupVPC is Group's VPC where that is not the rule's own; empty: it is. A
+	// rule keeps it when the group is gone.
+	GroupVPC VPCID
+	// Peering is the connection over which Group was named when the rule was made;
+	// empty: none. Whether it still holds is asked of the world.
+	Peering PeeringID
 }
 
 // Rule is one security group rule: one direction, one service, one source.
@@ -38,15 +45,16 @@ type Rule struct {
 // canonical protocol, ports and source; neither description nor tags
 // (ec2-behaviour 2.2).
 type Identity struct {
-	Direction packet.Direction
-	Service   packet.Service
-	CIDR      netip.Prefix
-	Group     GroupID
+	Direction  packet.Direction
+	Service    packet.Service
+	CIDR       netip.Prefix
+	PrefixList PrefixListID
+	Group      GroupID
 }
 
 // Identity is r's.
 func (r *Rule) Identity() Identity {
-	return Identity{r.Direction, r.Service, r.Source.CIDR, r.Source.Group}
+	return Identity{r.Direction, r.Service, r.Source.CIDR, r.Source.PrefixList, r.Source.Group}
 }
 
 // NewService reads a protocol with its ports or ICMP type and code as EC2's
@@ -156,8 +164,11 @@ func (i Identity) Text() string {
 }
 
 func (i Identity) peer() string {
-	if i.CIDR.IsValid() {
+	switch {
+	case i.CIDR.IsValid():
 		return i.CIDR.String()
+	case i.PrefixList != "":
+		return string(i.PrefixList)
 	}
 	return string(i.Group)
 }

@@ -72,6 +72,11 @@ const (
 	KindHost      Kind = "host"
 	KindToken     Kind = "token"
 	KindRegion    Kind = "region"
+	// Peering connections, associations of groups with VPCs, prefix lists.
+	KindPeering           Kind = "peering"
+	KindAssociation       Kind = "association"
+	KindPrefixList        Kind = "prefixlist"
+	KindPrefixListVersion Kind = "prefixlistversion"
 )
 
 // Entity is anything a world holds under an id.
