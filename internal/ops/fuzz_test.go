@@ -93,16 +93,9 @@ func TestRecordedRequests(t *testing.T) {
 // FuzzOperations runs any request whatever: an action and its parameters, a line each, with the identifiers of
 // a furnished world.
 func FuzzOperations(f *testing.F) {
-	for _, file := range []string{
-		"network/testdata/story/vpc", "network/testdata/story/subnet", "instance/testdata/story/interface",
-		"instance/testdata/story/address", "instance/testdata/story/instance", "instance/testdata/story/launch",
-		"instance/testdata/story/instance-attribute", "group/testdata/story/authorize", "ops/testdata/story/tags",
-	} {
-		text, err := os.ReadFile("../" + file + ".txt")
-		if err != nil {
-			f.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
+	for _, room := range roomsOfOperations() {
+		text := contents(f, "../"+room+"/testdata/story/*.txt")
+		for line := range strings.Lines(text) {
 			if words := opstest.Fields(strings.TrimSpace(line)); len(words) > 1 && words[0] == "call" {
 				f.Add(words[1], strings.Join(words[2:], "\n"))
 			}

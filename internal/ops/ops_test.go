@@ -85,17 +85,17 @@ func TestEveryErrorIsTold(t *testing.T) {
 }
 
 // contents is all files of a pattern, one after another.
-func contents(t *testing.T, pattern string) string {
-	t.Helper()
+func contents(tb testing.TB, pattern string) string {
+	tb.Helper()
 	files, err := filepath.Glob(pattern)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var out strings.Builder
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		out.Write(text)
 	}
