@@ -91,3 +91,36 @@ func BenchmarkMember(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSweep looks at a table of live flows.
+func BenchmarkSweep(b *testing.B) {
+	const flows = 200_000
+	opts := testOptions(pinDir(b))
+	opts.Flows, opts.FlowsPerInterface = 2*flows, flows
+	d := open(b, opts)
+	if err := d.Apply(benchHost(10, 10), nil); err != nil {
+		b.Fatal(err)
+	}
+	frame := to(tcp(peer, self, 10, 22, program.SYN)).bytes()
+	if _, why, _, err := d.Test(packet.Ingress, eni, frame); err != nil || why != program.ReasonRule {
+		b.Fatal(why, err)
+	}
+	var k kernelFlowKey
+	var f kernelFlow
+	if it := d.k.Flows.Iterate(); !it.Next(&k, &f) {
+		b.Fatal(it.Err())
+	}
+	f.Last += uint64(time.Hour)
+	for n := range flows {
+		k.Remote.Lo = uint64(n)
+		if err := d.k.Flows.Put(k, f); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if got, err := d.sweepFlows(); err != nil || got.Flows < flows || got.Expired > 1 {
+			b.Fatal(got, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/flows, "ns/flow")
+}
