@@ -83,6 +83,8 @@ func PlayStories(t *testing.T) {
 type Story struct {
 	World *state.Snapshot
 	Scope vpc.Scope // whose calls the next ones are
+	// Answered, if it is set, is told the body of each answer that was no error, with short identifiers.
+	Answered func(action, body string)
 
 	t     *testing.T
 	calls int
@@ -203,7 +205,11 @@ func (s *Story) call(action string, params []string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return s.print(ec2.AppendResponse(nil, a, ec2.VersionCurrent, "request", res))
+	body := ec2.AppendResponse(nil, a, ec2.VersionCurrent, "request", res)
+	if s.Answered != nil {
+		s.Answered(action, s.shorten(string(body)))
+	}
+	return s.print(body)
 }
 
 // Do decodes a request, runs it twice on the same world, since that must not make a difference, and commits it.
