@@ -143,11 +143,7 @@ func privateName(r vpc.Region, a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
 	}
-	domain := string(r) + ".compute.internal"
-	if r == "us-east-1" {
-		domain = "ec2.internal"
-	}
-	return "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + domain
+	return "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + r.Domain()
 }
 
 func describeNetworkInterfaces(tx *state.Tx, c call.Call, in *ec2.DescribeNetworkInterfacesRequest) (*ec2.DescribeNetworkInterfacesResult, error) {

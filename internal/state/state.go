@@ -26,8 +26,10 @@ const (
 	vpcsByScope   = 0
 	vpcsByDefault = 1
 
-	subnetsByVPC   = 0
-	subnetsByScope = 1
+	subnetsByVPC        = 0
+	subnetsByScope      = 1
+	subnetsByRouteTable = 2
+	subnetsByACL        = 3
 
 	groupsByVPC   = 0
 	groupsByName  = 1
@@ -55,6 +57,23 @@ const (
 	prefixListsByScope = 0
 
 	versionsByPrefixList = 0
+
+	gatewaysByScope = 0
+	gatewaysByVPC   = 1
+
+	routeTablesByVPC   = 0
+	routeTablesByScope = 1
+	routeTablesByMain  = 2
+	routeTablesByList  = 3
+
+	aclsByVPC     = 0
+	aclsByScope   = 1
+	aclsByDefault = 2
+
+	dhcpOptionsByScope = 0
+
+	imagesByScope = 0
+	imagesByName  = 1
 
 	instancesByScope = 0
 	instancesByHost  = 1
@@ -88,7 +107,9 @@ func NewSnapshot() *Snapshot {
 			}).counting(vpcsByScope),
 		vpc.KindSubnet: newTable(nil,
 			func(s *vpc.Subnet) []string { return []string{key(string(s.VPC))} },
-			func(s *vpc.Subnet) []string { return []string{scopeKey(s.Scope)} }).counting(subnetsByVPC),
+			func(s *vpc.Subnet) []string { return []string{scopeKey(s.Scope)} },
+			func(s *vpc.Subnet) []string { return unlessEmpty(string(s.RouteTable)) },
+			func(s *vpc.Subnet) []string { return unlessEmpty(string(s.ACL)) }).counting(subnetsByVPC),
 		vpc.KindGroup: newTable(nil,
 			func(g *vpc.SecurityGroup) []string { return []string{key(string(g.VPC))} },
 			func(g *vpc.SecurityGroup) []string { return []string{key(string(g.VPC), vpc.NameKey(g.Name))} },
@@ -124,6 +145,12 @@ func NewSnapshot() *Snapshot {
 			func(l *vpc.PrefixList) []string { return []string{scopeKey(l.Scope)} }).counting(prefixListsByScope),
 		vpc.KindPrefixListVersion: newTable(nil,
 			func(v *vpc.PrefixListVersion) []string { return []string{key(string(v.List))} }),
+		vpc.KindInternetGateway: newInternetGateways(),
+		vpc.KindRouteTable:      newRouteTables(),
+		vpc.KindNetworkACL:      newNetworkACLs(),
+		vpc.KindDHCPOptions: newTable(nil,
+			func(d *vpc.DHCPOptions) []string { return []string{scopeKey(d.Scope)} }),
+		vpc.KindImage: newImages(),
 		vpc.KindInstance: newTable(nil,
 			func(i *vpc.Instance) []string { return []string{scopeKey(i.Scope)} },
 			func(i *vpc.Instance) []string { return []string{key(string(i.Host))} },
@@ -182,6 +209,14 @@ func live(i *vpc.Instance, key string) []string {
 	return []string{key}
 }
 
+// unlessEmpty is the key of an identifier, if there is one.
+func unlessEmpty(id string) []string {
+	if id == "" {
+		return nil
+	}
+	return []string{key(id)}
+}
+
 func scopeKey(s vpc.Scope) string { return key(string(s.Account), string(s.Region)) }
 
 // Revision is the world's revision.
@@ -213,6 +248,12 @@ func Kinds() map[vpc.Kind]func() vpc.Entity {
 		vpc.KindAssociation:       func() vpc.Entity { return new(vpc.Association) },
 		vpc.KindPrefixList:        func() vpc.Entity { return new(vpc.PrefixList) },
 		vpc.KindPrefixListVersion: func() vpc.Entity { return new(vpc.PrefixListVersion) },
+
+		vpc.KindInternetGateway: func() vpc.Entity { return new(vpc.InternetGateway) },
+		vpc.KindRouteTable:      func() vpc.Entity { return new(vpc.RouteTable) },
+		vpc.KindNetworkACL:      func() vpc.Entity { return new(vpc.NetworkACL) },
+		vpc.KindDHCPOptions:     func() vpc.Entity { return new(vpc.DHCPOptions) },
+		vpc.KindImage:           func() vpc.Entity { return new(vpc.Image) },
 	}
 }
 

@@ -50,6 +50,20 @@ func fullWorld() []vpc.Entity {
 			ID: "pl-1", Scope: scope, Name: "offices", MaxEntries: 3, Version: 1, Tags: tags, Created: at,
 			Entries: []vpc.PrefixListEntry{{Prefix: block, Description: "one"}},
 		},
+		&vpc.InternetGateway{ID: "igw-1", Scope: scope, VPC: "vpc-1", Tags: tags, Created: at},
+		&vpc.RouteTable{
+			ID: "rtb-1", Scope: scope, VPC: "vpc-1", Main: "rtbassoc-1", Tags: tags, Created: at,
+			Routes: []vpc.Route{
+				{Destination: vpc.Destination{Block: vpc.AllIPv4}, Target: vpc.Target{InternetGateway: "igw-1"}},
+				{Destination: vpc.Destination{PrefixList: "pl-1"}, Target: vpc.Target{Peering: "pcx-1"}},
+			},
+		},
+		&vpc.NetworkACL{
+			ID: "acl-1", Scope: scope, VPC: "vpc-1", Default: true, Tags: tags, Created: at,
+			Entries: []vpc.ACLEntry{{Direction: packet.Egress, Number: 100, Block: vpc.AllIPv6}},
+		},
+		&vpc.DHCPOptions{ID: "dopt-1", Scope: scope, Tags: tags, Created: at},
+		&vpc.Image{ID: "ami-1", Scope: scope, Name: "web", ENASupport: true, Tags: tags, Created: at},
 		&vpc.PrefixListVersion{List: "pl-1", Version: 1, Entries: []vpc.PrefixListEntry{{Prefix: block}}},
 		&vpc.Instance{ID: "i-1", Scope: scope, State: vpc.Running, UserData: []byte("#!/bin/sh\n\x00\xff"), Boot: 2, Launched: at},
 	}

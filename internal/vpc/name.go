@@ -27,8 +27,8 @@ func CheckGroupName(name string) error {
 	case len(name) > textMax || !inTextSet(name):
 		return apierr.New(apierr.CodeInvalidParameterValue,
 			"Invalid security group name. Valid names are non-empty strings less than 256 characters from the following set:  %s", textSet)
-	case NameKey(name) == DefaultGroupName:
-		return apierr.New(apierr.CodeInvalidParameterValue, "Cannot use reserved security group name: %s", DefaultGroupName)
+	case NameKey(name) == DefaultGroupName, NameKey(name) == LegacyGroupName:
+		return apierr.New(apierr.CodeInvalidParameterValue, "Cannot use reserved security group name: %s", NameKey(name))
 	}
 	return nil
 }

@@ -19,6 +19,12 @@ type Quotas struct {
 	AddrsPerInterface  int // each family
 	Instances          int // a region, not terminated
 	TagsPerResource    int
+	InternetGateways   int // a region
+	RouteTablesPerVPC  int
+	RoutesPerTable     int // one to a prefix list weighs its entries
+	NetworkACLsPerVPC  int
+	EntriesPerACL      int // each direction and family on its own, the last one, which denies, included
+	Images             int // a region
 }
 
 // GuideQuotas are the numbers of the 2018 guide and of the limits page of its
@@ -35,6 +41,12 @@ func GuideQuotas() Quotas {
 		AddrsPerInterface:  50,
 		Instances:          1000,
 		TagsPerResource:    50,
+		InternetGateways:   5,
+		RouteTablesPerVPC:  200,
+		RoutesPerTable:     50,
+		NetworkACLsPerVPC:  200,
+		EntriesPerACL:      20,
+		Images:             1000,
 	}
 }
 

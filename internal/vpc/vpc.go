@@ -46,7 +46,8 @@ type (
 	HostID string
 	// AccessKeyID is the public half of an access key.
 	AccessKeyID string
-	// AssociationID names a CIDR block's association, vpc-cidr-assoc-… or subnet-cidr-assoc-….
+	// AssociationID names an association: of a CIDR block, vpc-cidr-assoc-… or subnet-cidr-assoc-…, of a route table,
+	// rtbassoc-…, or of a network ACL, aclassoc-….
 	AssociationID string
 )
 
@@ -77,6 +78,12 @@ const (
 	KindAssociation       Kind = "association"
 	KindPrefixList        Kind = "prefixlist"
 	KindPrefixListVersion Kind = "prefixlistversion"
+	// What stands around a VPC, and images.
+	KindInternetGateway Kind = "internetgateway"
+	KindRouteTable      Kind = "routetable"
+	KindNetworkACL      Kind = "networkacl"
+	KindDHCPOptions     Kind = "dhcpoptions"
+	KindImage           Kind = "image"
 )
 
 // Entity is anything a world holds under an id.
@@ -151,7 +158,10 @@ type AccessKey struct {
 type RegionState struct {
 	Scope       Scope
 	DHCPOptions string // of all its VPCs, dopt-…
-	Created     time.Time
+	// Surrounded says that its VPCs have route tables, ACLs and what else one is born with: those of older versions
+	// were given it.
+	Surrounded bool
+	Created    time.Time
 }
 
 // Host is a machine with an agent. Capacity counts the instances it has room for.
@@ -208,6 +218,10 @@ type Subnet struct {
 	DNS64               bool
 	HostnameType        string // private DNS name options
 	DNSNameA, DNSNameAA bool
+	RouteTable          RouteTableID  // empty: the VPC's main table
+	RouteAssociation    AssociationID // with RouteTable; empty without one
+	ACL                 NetworkACLID
+	ACLAssociation      AssociationID // with ACL
 	Tags                Tags
 	Created             time.Time
 }
@@ -344,6 +358,12 @@ type SecurityGroup struct {
 
 // DefaultGroupName is the name of the group every VPC comes with.
 const DefaultGroupName = "default"
+
+// LegacyGroupName is the name of the group that VPCs made with API versions before 2011-01-01 have besides (G131).
+const LegacyGroupName = "2009-07-15-default"
+
+// IsLegacy says whether g is its VPC's 2009-07-15-default group: no other may have the name.
+func (g *SecurityGroup) IsLegacy() bool { return g.Name == LegacyGroupName }
 
 // IsDefault says whether g is its VPC's default group: no other may have the name.
 func (g *SecurityGroup) IsDefault() bool { return g.Name == DefaultGroupName }
