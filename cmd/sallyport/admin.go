@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport.dev/sallyport/internal/api"
+	"sallyport.dev/sallyport/internal/vpc"
 )
 
 // verb takes the first argument of a command that has verbs.
@@ -26,6 +27,7 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 	}
 	a := newAsking(env, "account "+what)
 	name := a.flags.String("name", "", "a name for people")
+	platform := a.flags.String("platform", "vpc", "vpc, or classic: EC2-Classic beside VPCs, and no default VPC (create)")
 	if err := parse(a.flags, args); err != nil {
 		return exitError, err
 	}
@@ -35,8 +37,12 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 	}
 	switch what {
 	case "create":
+		wanted := api.Account{AccountID: *a.scope.account, Name: *name}
+		if wanted.Platforms, err = platforms(*platform); err != nil {
+			return exitError, err
+		}
 		var made api.Account
-		if err := c.call(ctx, http.MethodPost, "accounts", nil, api.Account{AccountID: *a.scope.account, Name: *name}, &made); err != nil {
+		if err := c.call(ctx, http.MethodPost, "accounts", nil, wanted, &made); err != nil {
 			return exitError, err
 		}
 		if a.json() {
@@ -53,11 +59,26 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 			return exitOK, printJSON(env.stdout, list)
 		}
 		for _, acc := range list.Accounts {
-			env.sayf("%s  %s\n", acc.AccountID, acc.Name)
+			classic := ""
+			if len(acc.Platforms) > 0 {
+				classic = "  (EC2-Classic)"
+			}
+			env.sayf("%s  %s%s\n", acc.AccountID, acc.Name, classic)
 		}
 		return exitOK, nil
 	}
 	return exitError, fmt.Errorf("there is no %q: create or list", what)
+}
+
+// platforms are those that an account of a kind has; none, those of every account.
+func platforms(kind string) ([]vpc.Platform, error) {
+	switch kind {
+	case "vpc":
+		return nil, nil
+	case "classic":
+		return []vpc.Platform{vpc.PlatformClassic, vpc.PlatformVPC}, nil
+	}
+	return nil, fmt.Errorf("platform %q is neither vpc nor classic", kind)
 }
 
 func runKey(ctx context.Context, env *environment, args []string) (int, error) {

@@ -57,7 +57,7 @@ func commands() []command {
 		{"explain", "--from X --to Y --protocol P [--port N]", "whether a flow gets through, and which rule decided", runExplain},
 		{"events", "[--resource ID] [--limit N]", "who changed what", runEvents},
 		{"exec", "i-… -- COMMAND", "run a command inside a lab instance, as this host's root", runExec},
-		{"account", "create|list [--name NAME]", "accounts, on the server's host", runAccount},
+		{"account", "create|list [--name NAME] [--platform vpc|classic]", "accounts, on the server's host", runAccount},
 		{"key", "create|list|delete --account ID", "access keys, on the server's host", runKey},
 		{"host", "enrol --name NAME", "make the bundle with which another host's agent connects", runHost},
 		{"doctor", "", "what this host can enforce, and what it lacks", runDoctor},

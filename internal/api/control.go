@@ -72,7 +72,11 @@ func (s *Server) listAccounts(context.Context, vpc.Scope, url.Values) (any, erro
 }
 
 func accountOf(a *vpc.Account) Account {
-	return Account{AccountID: string(a.ID), Name: a.Name, Created: a.Created}
+	out := Account{AccountID: string(a.ID), Name: a.Name, Created: a.Created}
+	if a.Classic {
+		out.Platforms = a.Platforms()
+	}
+	return out
 }
 
 // createAccount makes an account, with the id that the body asks for or a free one.
@@ -87,7 +91,9 @@ func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) {
 		random := seed()
 		var made *vpc.Account
 		err := s.act(ctx, byOperator, "CreateAccount", func(tx *state.Tx, c call.Call) (err error) {
-			made, err = iam.CreateAccount(tx, vpc.AccountID(in.AccountID), in.Name, iam.AccountRandom(random[:8]), c.Now)
+			made, err = iam.CreateAccount(tx, iam.NewAccount{
+				ID: vpc.AccountID(in.AccountID), Name: in.Name, Platforms: in.Platforms, Random: iam.AccountRandom(random[:8]),
+			}, c.Now)
 			return err
 		})
 		if err != nil {

@@ -29,6 +29,7 @@ type request struct {
 	service   ec2.Service
 	caller    caller
 	action    ec2.Action
+	operation call.Operation // what the action means; zero: it is of STS
 	version   ec2.Version
 	revision  state.Revision
 	unsettled []vpc.InstanceID
@@ -156,6 +157,13 @@ func (q *request) parseAction() error {
 	if a.Service != q.service {
 		return apierr.New(apierr.CodeInvalidAction, "The action %s is not valid for this web service.", name)
 	}
+	served := a.Service == ec2.ServiceSTS
+	if !served {
+		q.operation, served = ops.Lookup(name)
+	}
+	if !served {
+		return ops.NotServed(name) // whatever its parameters are
+	}
 	q.action = a
 	q.version, err = ec2.ParseVersion(q.service, q.params)
 	return err
@@ -169,10 +177,6 @@ func (s *Server) callerIdentity(q *request) ec2.Response {
 // operate runs the action's operation: a read on the newest world, a write in a
 // commit together with the event that tells of it.
 func (s *Server) operate(q *request, in ec2.Request) (ec2.Response, error) {
-	op, ok := ops.Lookup(q.action.Name)
-	if !ok {
-		return nil, ops.NotServed(q.action.Name)
-	}
 	c := call.Call{
 		Scope:     q.caller.scope,
 		Principal: call.Principal{ARN: q.caller.principal.ARN, UserID: q.caller.principal.UserID},
@@ -189,24 +193,24 @@ func (s *Server) operate(q *request, in ec2.Request) (ec2.Response, error) {
 	if err := s.ensureRegion(q.http.Context(), c); err != nil {
 		return nil, err
 	}
-	if !op.Writes {
+	if !q.operation.Writes {
 		snap, err := s.Store.Barrier(q.http.Context())
 		if err != nil {
 			return nil, err
 		}
 		q.revision = snap.Revision()
 		c.IDs = call.NewIDs(seed())
-		return op.Run(snap.Begin(), c, in)
+		return q.operation.Run(snap.Begin(), c, in)
 	}
-	return s.write(q, op, c, in)
+	return s.write(q, c, in)
 }
 
-func (s *Server) write(q *request, op call.Operation, c call.Call, in ec2.Request) (ec2.Response, error) {
+func (s *Server) write(q *request, c call.Call, in ec2.Request) (ec2.Response, error) {
 	ids := seed()
 	var res ec2.Response
 	revision, err := s.Store.Do(q.http.Context(), func(tx *state.Tx) (err error) {
 		c.IDs = call.NewIDs(ids) // the same ids if it is run again on a newer world
-		if res, err = op.Run(tx, c, in); err != nil {
+		if res, err = q.operation.Run(tx, c, in); err != nil {
 			return err
 		}
 		q.unsettled = unsettled(tx.Changes())

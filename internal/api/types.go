@@ -19,6 +19,7 @@ type Account struct {
 	AccountID string `json:"AccountId"`
 	Name      string
 	Created   time.Time
+	Platforms []vpc.Platform `json:",omitempty"` // EC2 and VPC; absent: VPC alone
 }
 
 // Accounts is a list of accounts.

@@ -95,3 +95,15 @@ func (s *IDs) next() [32]byte {
 
 // Quotas are the limits of an account.
 func Quotas(_ *state.Tx, _ vpc.AccountID) vpc.Quotas { return vpc.GuideQuotas() }
+
+// HasClassic says whether the caller's account has EC2-Classic.
+func HasClassic(tx *state.Tx, c Call) bool {
+	a := tx.Account(c.Scope.Account)
+	return a != nil && a.Classic
+}
+
+// MeansClassic says whether a call that names no VPC is about EC2-Classic: the account has it, and no default VPC
+// in the region, which would be meant instead.
+func MeansClassic(tx *state.Tx, c Call) bool {
+	return HasClassic(tx, c) && tx.DefaultVPC(c.Scope) == nil
+}

@@ -92,10 +92,14 @@ func (f *IDForm) NotFound(ids ...string) error {
 	return apierr.New(f.Missing, f.MissingText, ids[0])
 }
 
-// Visible is the entity if the caller may know of it.
+// Visible is the entity if the caller may know of it. An instance of EC2-Classic has no interface that anybody
+// knows of.
 func (f *IDForm) Visible(tx *state.Tx, c Call, id string) vpc.Entity {
 	e := tx.Get(f.Kind, id)
 	if s, ok := e.(vpc.Scoped); !ok || s.In() != c.Scope {
+		return nil
+	}
+	if i, ok := e.(*vpc.Interface); ok && i.VPC.Classic() {
 		return nil
 	}
 	return e

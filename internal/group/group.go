@@ -22,9 +22,24 @@ func groupActions() []call.Operation {
 	}
 }
 
-// createSecurityGroup makes a group without inbound rules, from which all traffic may leave (G12, G13).
 func createSecurityGroup(tx *state.Tx, c call.Call, in *ec2.CreateSecurityGroupRequest) (*ec2.CreateSecurityGroupResult, error) {
-	name := strings.TrimRight(call.Text(in.GroupName), " ")
+	create := createVPCGroup
+	if call.Text(in.VpcId) == "" && call.MeansClassic(tx, c) {
+		create = createClassicGroup
+	}
+	g, err := create(tx, c, strings.TrimRight(call.Text(in.GroupName), " "), in)
+	if err != nil {
+		return nil, err
+	}
+	return &ec2.CreateSecurityGroupResult{
+		GroupId:          new(string(g.ID)),
+		SecurityGroupArn: new(call.ARN(c.Scope, g.ResourceType(), string(g.ID))),
+		Tags:             call.WireTags(g.Tags),
+	}, nil
+}
+
+// createVPCGroup makes a group without inbound rules, from which all traffic may leave (G12, G13).
+func createVPCGroup(tx *state.Tx, c call.Call, name string, in *ec2.CreateSecurityGroupRequest) (*vpc.SecurityGroup, error) {
 	if err := checkGroupTexts(name, call.Text(in.Description)); err != nil {
 		return nil, err
 	}
@@ -43,26 +58,29 @@ func createSecurityGroup(tx *state.Tx, c call.Call, in *ec2.CreateSecurityGroupR
 	if err := checkGroupQuota(tx, c, v); err != nil {
 		return nil, err
 	}
-	g := newGroup(tx, c, v, name, call.Text(in.Description), tags[ec2.ResourceTypeSecurityGroup])
-	return &ec2.CreateSecurityGroupResult{
-		GroupId:          new(string(g.ID)),
-		SecurityGroupArn: new(call.ARN(c.Scope, g.ResourceType(), string(g.ID))),
-		Tags:             call.WireTags(g.Tags),
-	}, nil
+	return newGroup(tx, c, v, name, call.Text(in.Description), tags[ec2.ResourceTypeSecurityGroup]), nil
 }
 
 // checkGroupTexts refuses a name or a description that the guide forbids (G24 to G27).
 func checkGroupTexts(name, description string) error {
+	if err := checkTextsGiven(name, description); err != nil {
+		return err
+	}
+	if err := vpc.CheckGroupName(name); err != nil {
+		return err
+	}
+	return vpc.CheckGroupDescription(description)
+}
+
+// checkTextsGiven refuses a group without a name or a description (G24).
+func checkTextsGiven(name, description string) error {
 	switch {
 	case name == "":
 		return apierr.New(apierr.CodeMissingParameter, "The request must contain the parameter GroupName")
 	case description == "":
 		return apierr.New(apierr.CodeMissingParameter, "The request must contain the parameter GroupDescription")
 	}
-	if err := vpc.CheckGroupName(name); err != nil {
-		return err
-	}
-	return vpc.CheckGroupDescription(description)
+	return nil
 }
 
 func vpcOrDefault(tx *state.Tx, c call.Call, id string) (*vpc.VPC, error) {
@@ -184,16 +202,28 @@ func deleteSecurityGroup(tx *state.Tx, c call.Call, in *ec2.DeleteSecurityGroupR
 	if err != nil {
 		return nil, err
 	}
-	if g.IsDefault() { // G35
-		return nil, apierr.New(apierr.CodeCannotDelete,
-			`the specified group: "%s" name: "%s" cannot be deleted by a user`, g.ID, g.Name)
+	deletable := deletableInVPC
+	if g.VPC.Classic() {
+		deletable = deletableClassic
 	}
-	if holders := dependents(tx, g); holders != nil {
-		return nil, apierr.New(apierr.CodeDependencyViolation,
-			"resource %s has a dependent object (%s)", g.ID, call.SomeOf(holders))
+	if err := deletable(tx, g); err != nil {
+		return nil, err
 	}
 	Remove(tx, g)
 	return &ec2.DeleteSecurityGroupResult{Return: new(true), GroupId: new(string(g.ID))}, nil
+}
+
+// deletableInVPC refuses to delete the default group (G35), and one that something depends on.
+func deletableInVPC(tx *state.Tx, g *vpc.SecurityGroup) error {
+	if g.IsDefault() {
+		return apierr.New(apierr.CodeCannotDelete,
+			`the specified group: "%s" name: "%s" cannot be deleted by a user`, g.ID, g.Name)
+	}
+	if holders := dependents(tx, g); holders != nil {
+		return apierr.New(apierr.CodeDependencyViolation,
+			"resource %s has a dependent object (%s)", g.ID, call.SomeOf(holders))
+	}
+	return nil
 }
 
 // Remove deletes a group with its rules.
@@ -215,6 +245,11 @@ func dependents(tx *state.Tx, g *vpc.SecurityGroup) []string {
 		}
 		out = append(out, what)
 	}
+	return append(out, referencesTo(tx, g)...)
+}
+
+// referencesTo are the rules of other groups that reference a group.
+func referencesTo(tx *state.Tx, g *vpc.SecurityGroup) (out []string) {
 	for r := range tx.RulesAbout(g.ID) {
 		if r.Group != g.ID {
 			out = append(out, "rule "+string(r.ID)+" of "+string(r.Group))
@@ -240,7 +275,9 @@ func groupAttributes() call.Attributes[*vpc.SecurityGroup] {
 		"group-id":    call.One((*vpc.SecurityGroup).Key),
 		"group-name":  call.One(func(g *vpc.SecurityGroup) string { return g.Name }),
 		"owner-id":    call.One(func(g *vpc.SecurityGroup) string { return string(g.Scope.Account) }),
-		"vpc-id":      call.One(func(g *vpc.SecurityGroup) string { return string(g.VPC) }),
+		"vpc-id": func(_ *state.Snapshot, g *vpc.SecurityGroup, is func(string) bool) bool {
+			return !g.VPC.Classic() && is(string(g.VPC))
+		},
 	}
 	for name, value := range permissionAttributes() {
 		for prefix, d := range map[string]packet.Direction{"": packet.Ingress, "egress.": packet.Egress} {
@@ -323,11 +360,13 @@ func describeSecurityGroups(tx *state.Tx, c call.Call, in *ec2.DescribeSecurityG
 func groupsAsked(tx *state.Tx, c call.Call, in *ec2.DescribeSecurityGroupsRequest) (iter.Seq[*vpc.SecurityGroup], error) {
 	ids := slices.Clone(in.GroupIds)
 	for _, name := range in.GroupNames {
-		g, err := FindNamed(tx, c, name)
+		named, err := groupsNamed(tx, c, name)
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, string(g.ID))
+		for _, g := range named {
+			ids = append(ids, string(g.ID))
+		}
 	}
 	all := tx.GroupsIn(c.Scope)
 	if exact, ok := call.ExactValues(in.Filters, "group-id"); ok {
@@ -347,6 +386,9 @@ func wireGroup(w *state.Snapshot, g *vpc.SecurityGroup, scratch *permissionScrat
 	*out = ec2.SecurityGroup{
 		GroupId: &texts[0], OwnerId: &texts[1], VpcId: &texts[2], SecurityGroupArn: &name,
 		GroupName: &g.Name, Description: &g.Description, Tags: call.WireTags(g.Tags),
+	}
+	if g.VPC.Classic() {
+		out.VpcId = nil
 	}
 	scratch.rules = slices.AppendSeq(scratch.rules[:0], w.RulesOf(g.ID))
 	out.IpPermissions = scratch.permissions(packet.Ingress)
@@ -395,17 +437,40 @@ func defaultVPC(tx *state.Tx, c call.Call) (*vpc.VPC, error) {
 	return v, nil
 }
 
-// FindNamed is the group of the default VPC with a name. Case counts here, unlike for uniqueness: EC2's
-// names are compared as they are when something is looked up.
+// FindNamed is the group with a name that a call without a VPC means: of the default VPC, else of EC2-Classic.
 func FindNamed(tx *state.Tx, c call.Call, name string) (*vpc.SecurityGroup, error) {
-	v, err := defaultVPC(tx, c)
+	found, err := groupsNamed(tx, c, name)
 	if err != nil {
 		return nil, err
 	}
-	g := tx.GroupNamed(v.ID, name)
-	if g == nil || g.Name != name {
+	return found[0], nil
+}
+
+// groupsNamed are the groups with a name, at least one: of the default VPC, and of EC2-Classic where the account has
+// it. Case counts here, unlike for uniqueness: EC2's names are compared as they are when something is looked up.
+func groupsNamed(tx *state.Tx, c call.Call, name string) ([]*vpc.SecurityGroup, error) {
+	var out []*vpc.SecurityGroup
+	v := tx.DefaultVPC(c.Scope)
+	if v != nil {
+		if g := tx.GroupNamed(v.ID, name); g != nil && g.Name == name {
+			out = append(out, g)
+		}
+	}
+	classic := call.HasClassic(tx, c)
+	if classic {
+		if g := tx.ClassicGroupNamed(c.Scope, name); g != nil && g.Name == name {
+			out = append(out, g)
+		}
+	}
+	switch {
+	case len(out) > 0:
+		return out, nil
+	case v != nil:
 		return nil, apierr.New(apierr.CodeInvalidGroupNotFound,
 			"The security group '%s' does not exist in default VPC '%s'", name, v.ID)
+	case classic:
+		return nil, apierr.New(apierr.CodeInvalidGroupNotFound, "The security group '%s' does not exist", name)
 	}
-	return g, nil
+	_, err := defaultVPC(tx, c)
+	return nil, err
 }

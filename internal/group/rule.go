@@ -123,7 +123,7 @@ func addSource(p *ec2.IpPermission, r *vpc.Rule) {
 	case r.Source.Group != "":
 		id, owner := string(r.Source.Group), string(r.Source.GroupAccount)
 		p.UserIdGroupPairs = append(p.UserIdGroupPairs,
-			ec2.UserIdGroupPair{GroupId: &id, UserId: &owner, Description: description})
+			ec2.UserIdGroupPair{GroupId: &id, GroupName: call.Optional(r.Source.GroupName), UserId: &owner, Description: description})
 	case r.Source.PrefixList != "":
 		p.PrefixListIds = append(p.PrefixListIds,
 			ec2.PrefixListId{PrefixListId: new(string(r.Source.PrefixList)), Description: description})

@@ -33,6 +33,9 @@ func authorizeSecurityGroupEgress(tx *state.Tx, c call.Call, in *ec2.AuthorizeSe
 	if err != nil {
 		return nil, err
 	}
+	if err := onlyVPC(g); err != nil {
+		return nil, err
+	}
 	flat := flatForm{in.IpProtocol, in.FromPort, in.ToPort, in.CidrIp, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId}
 	if err := noFlatEgress(flat); err != nil {
 		return nil, err
@@ -80,7 +83,14 @@ func authorize(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet.Directi
 		}
 		count.Add(d.direction, d.source)
 	}
-	if err := count.Check(call.Quotas(tx, c.Scope.Account)); err != nil { // G8
+	quotas := call.Quotas(tx, c.Scope.Account)
+	if g.VPC.Classic() {
+		quotas = quotas.OfClassic() // G72
+		if err := checkInstanceRules(tx, c, g, len(drafts)); err != nil {
+			return nil, err
+		}
+	}
+	if err := count.Check(quotas); err != nil { // G8
 		return nil, err
 	}
 	out := make([]ec2.SecurityGroupRule, len(drafts))

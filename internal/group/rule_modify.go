@@ -91,7 +91,7 @@ func rulesToModify(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, updates []ec
 
 // modified is the rule with what the body says in place of what it said.
 func modified(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, r *vpc.Rule, body *ec2.SecurityGroupRuleRequest) (*vpc.Rule, error) {
-	service, err := vpc.NewService(body.IpProtocol, body.FromPort, body.ToPort)
+	service, err := modifiedService(g, body)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +113,18 @@ func modified(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, r *vpc.Rule, body
 	out := *r
 	out.Service, out.Source, out.Description = service, source, call.Text(body.Description)
 	return &out, nil
+}
+
+func modifiedService(g *vpc.SecurityGroup, body *ec2.SecurityGroupRuleRequest) (packet.Service, error) {
+	if !g.VPC.Classic() {
+		return vpc.NewService(body.IpProtocol, body.FromPort, body.ToPort)
+	}
+	const severalRules = false // it is one rule that is modified, and stays one
+	services, err := vpc.ClassicServices(body.IpProtocol, body.FromPort, body.ToPort, severalRules)
+	if err != nil {
+		return packet.Service{}, err
+	}
+	return services[0], nil
 }
 
 // somePort says whether a port is given that is not -1, which stands for all.
@@ -188,6 +200,9 @@ func updateSecurityGroupRuleDescriptionsIngress(tx *state.Tx, c call.Call, in *e
 func updateSecurityGroupRuleDescriptionsEgress(tx *state.Tx, c call.Call, in *ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest) (*ec2.UpdateSecurityGroupRuleDescriptionsEgressResult, error) {
 	g, err := targetGroup(tx, c, in.GroupId, in.GroupName)
 	if err != nil {
+		return nil, err
+	}
+	if err := onlyVPC(g); err != nil {
 		return nil, err
 	}
 	if err := describeRules(tx, c, g, packet.Egress, in.IpPermissions, in.SecurityGroupRuleDescriptions); err != nil {

@@ -27,6 +27,13 @@ type permissionReader struct {
 // read makes one draft of each source of each permission, in the request's order, and refuses two that are the
 // same rule.
 func (p *permissionReader) read(in []ec2.IpPermission) ([]draft, error) {
+	if p.group.VPC.Classic() {
+		full, err := classicPermissions(in)
+		if err != nil {
+			return nil, err
+		}
+		in = full
+	}
 	for i := range in {
 		if err := p.permission(&in[i]); err != nil {
 			return nil, err
@@ -111,6 +118,9 @@ func (p *permissionReader) prefixList(id string) error {
 // pair is the group that a pair of account and group names. The account need not be given. What Describe
 // answers about peerings may be sent back and says nothing new.
 func (p *permissionReader) pair(in *ec2.UserIdGroupPair) (vpc.Source, error) {
+	if p.group.VPC.Classic() {
+		return p.classicPair(in)
+	}
 	if call.Text(in.GroupId) == "" {
 		if call.Text(in.GroupName) == "" {
 			return vpc.Source{}, apierr.New(apierr.CodeMissingParameter, "Source group ID missing.")
@@ -141,11 +151,16 @@ func (p *permissionReader) reference(g *vpc.SecurityGroup, account string) (vpc.
 		return vpc.Source{}, apierr.New(apierr.CodeInvalidGroupNotFound,
 			"The security group '%s' does not exist in account '%s'", g.ID, account)
 	case g.VPC != p.group.VPC && !p.existing:
-		return vpc.Source{}, apierr.New(apierr.CodeInvalidGroupNotFound,
-			"You have specified two resources that belong to different networks. %s is of %s, %s of %s.",
-			p.group.ID, p.group.VPC, g.ID, g.VPC)
+		return vpc.Source{}, differentNetworks(p.group, g)
 	}
 	return vpc.Source{Group: g.ID, GroupAccount: g.Scope.Account}, nil
+}
+
+// differentNetworks is the answer to a reference of a group's rule to another group that it cannot reach.
+func differentNetworks(of, to *vpc.SecurityGroup) error {
+	return apierr.New(apierr.CodeInvalidGroupNotFound,
+		"You have specified two resources that belong to different networks. %s is of %s, %s of %s.",
+		of.ID, of.VPC, to.ID, to.VPC)
 }
 
 // wire is the draft as a permission of one source, as it was asked for.

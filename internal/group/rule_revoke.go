@@ -36,6 +36,9 @@ func revokeSecurityGroupEgress(tx *state.Tx, c call.Call, in *ec2.RevokeSecurity
 	if err != nil {
 		return nil, err
 	}
+	if err := onlyVPC(g); err != nil {
+		return nil, err
+	}
 	flat := flatForm{in.IpProtocol, in.FromPort, in.ToPort, in.CidrIp, in.SourceSecurityGroupName, in.SourceSecurityGroupOwnerId}
 	if err := noFlatEgress(flat); err != nil {
 		return nil, err
@@ -53,7 +56,8 @@ func revokeSecurityGroupEgress(tx *state.Tx, c call.Call, in *ec2.RevokeSecurity
 }
 
 // revoke removes the rules that identifiers or permissions name. A permission that no rule has is an error, and
-// then nothing is removed; only in a default VPC it is answered among the unknown, and the others are removed.
+// then nothing is removed; only in a default VPC and in EC2-Classic it is answered among the unknown, and the others
+// are removed.
 func revoke(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet.Direction, in []ec2.IpPermission, ids []string) (
 	revoked []ec2.RevokedSecurityGroupRule, unknown []ec2.IpPermission, err error,
 ) {
@@ -108,7 +112,7 @@ func rulesByPermission(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet
 	for r := range tx.RulesOf(g.ID) {
 		there[r.Identity()] = r
 	}
-	tolerant := inDefaultVPC(tx, g)
+	tolerant := g.VPC.Classic() || inDefaultVPC(tx, g)
 	for _, want := range drafts {
 		switch r := there[want.identity()]; {
 		case r != nil:

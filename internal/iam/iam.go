@@ -82,25 +82,43 @@ func Authenticate(s *state.Snapshot, id vpc.AccessKeyID) (p Principal, secret st
 	return p, key.Secret, true
 }
 
-// CreateAccount makes an account with the name. Its id is made of random
-// unless id is given.
-func CreateAccount(tx *state.Tx, id vpc.AccountID, name string, random AccountRandom, now time.Time) (*vpc.Account, error) {
-	if len(name) > accountNameMax || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
+// NewAccount is what an account is to be.
+type NewAccount struct {
+	ID        vpc.AccountID  // empty: made of Random
+	Name      string         // for people
+	Platforms []vpc.Platform // empty: VPC alone
+	Random    AccountRandom
+}
+
+// CreateAccount makes an account.
+func CreateAccount(tx *state.Tx, n NewAccount, now time.Time) (*vpc.Account, error) {
+	if len(n.Name) > accountNameMax || strings.ContainsFunc(n.Name, func(r rune) bool { return r < ' ' }) {
 		return nil, apierr.New(apierr.CodeInvalidParameterValue,
 			"An account's name has at most %d bytes and no control characters", accountNameMax)
 	}
-	if id == "" {
-		id = freeAccount(tx, random)
-	}
-	if err := checkAccountID(id); err != nil {
+	a := &vpc.Account{ID: n.ID, Name: n.Name, Created: now, Classic: slices.Contains(n.Platforms, vpc.PlatformClassic)}
+	if err := checkPlatforms(n.Platforms, a); err != nil {
 		return nil, err
 	}
-	if tx.Account(id) != nil {
-		return nil, apierr.New(apierr.CodeInvalidParameterValue, "The account %s exists already", id)
+	if a.ID == "" {
+		a.ID = freeAccount(tx, n.Random)
 	}
-	a := &vpc.Account{ID: id, Name: name, Created: now}
+	if err := checkAccountID(a.ID); err != nil {
+		return nil, err
+	}
+	if tx.Account(a.ID) != nil {
+		return nil, apierr.New(apierr.CodeInvalidParameterValue, "The account %s exists already", a.ID)
+	}
 	tx.Put(a)
 	return a, nil
+}
+
+// checkPlatforms refuses platforms that are not exactly those of an account.
+func checkPlatforms(wanted []vpc.Platform, a *vpc.Account) error {
+	if len(wanted) == 0 || slices.Equal(slices.Sorted(slices.Values(wanted)), a.Platforms()) {
+		return nil
+	}
+	return apierr.New(apierr.CodeInvalidParameterValue, "An account has the platforms EC2 and VPC, or VPC alone, not %v", wanted)
 }
 
 // freeAccount is the first free id at or after the one that random names.
@@ -127,22 +145,24 @@ func DeleteAccount(tx *state.Tx, id vpc.AccountID) error {
 	if err != nil {
 		return err
 	}
+	own := leftovers(tx, id)
 	for _, kind := range slices.Sorted(maps.Keys(state.Kinds())) {
 		for e := range tx.All(kind) {
-			if s, ok := e.(vpc.Scoped); ok && s.In().Account == id {
+			if s, ok := e.(vpc.Scoped); ok && s.In().Account == id && !slices.Contains(own, e) {
 				return apierr.New(apierr.CodeDependencyViolation, "The account %s has a dependent object: %s %s in %s",
 					id, kind, e.Key(), s.In().Region)
 			}
 		}
 	}
-	for _, e := range leftovers(tx, id) {
+	for _, e := range own {
 		tx.Delete(e)
 	}
 	tx.Delete(a)
 	return nil
 }
 
-// leftovers are an account's entities that are nothing to its owner.
+// leftovers are an account's entities that are nothing to its owner, or that he cannot delete: the default groups
+// of EC2-Classic, unless another account's rules reference them.
 func leftovers(tx *state.Tx, id vpc.AccountID) (out []vpc.Entity) {
 	for k := range tx.AccessKeysOf(id) {
 		out = append(out, k)
@@ -157,7 +177,26 @@ func leftovers(tx *state.Tx, id vpc.AccountID) (out []vpc.Entity) {
 			out = append(out, e)
 		}
 	}
+	for e := range tx.All(vpc.KindGroup) {
+		g := e.(*vpc.SecurityGroup)
+		if g.Scope.Account != id || !g.VPC.Classic() || !g.IsDefault() || referencedByOthers(tx, g) {
+			continue
+		}
+		out = append(out, g)
+		for r := range tx.RulesOf(g.ID) {
+			out = append(out, r)
+		}
+	}
 	return out
+}
+
+func referencedByOthers(tx *state.Tx, g *vpc.SecurityGroup) bool {
+	for r := range tx.RulesAbout(g.ID) {
+		if r.Scope.Account != g.Scope.Account {
+			return true
+		}
+	}
+	return false
 }
 
 func account(tx *state.Tx, id vpc.AccountID) (*vpc.Account, error) {
@@ -236,7 +275,7 @@ func Setup(tx *state.Tx, p Preset, random KeyRandom, now time.Time) (*vpc.Access
 		p.Account = FirstAccount
 	}
 	if tx.Account(p.Account) == nil {
-		if _, err := CreateAccount(tx, p.Account, "", AccountRandom{}, now); err != nil {
+		if _, err := CreateAccount(tx, NewAccount{ID: p.Account}, now); err != nil {
 			return nil, err
 		}
 	}

@@ -28,7 +28,7 @@ func with(t *testing.T, accounts ...vpc.AccountID) *state.Tx {
 	t.Helper()
 	tx := state.NewSnapshot().Begin()
 	for _, id := range accounts {
-		if _, err := iam.CreateAccount(tx, id, "", iam.AccountRandom{}, now); err != nil {
+		if _, err := iam.CreateAccount(tx, iam.NewAccount{ID: id}, now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestKeysAreBoundedAndListedByAge(t *testing.T) {
 func TestAccountIDs(t *testing.T) {
 	tx := with(t)
 	for i := range 3 { // the same random bytes lead to neighbours
-		a, err := iam.CreateAccount(tx, "", fmt.Sprint("team-", i), iam.AccountRandom{7: 41}, now)
+		a, err := iam.CreateAccount(tx, iam.NewAccount{Name: fmt.Sprint("team-", i), Random: iam.AccountRandom{7: 41}}, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,11 +103,55 @@ func TestAccountIDs(t *testing.T) {
 		}
 	}
 	for _, id := range []vpc.AccountID{"000000000041", "1", "00000000000x", "0000000000011"} {
-		_, err := iam.CreateAccount(tx, id, "", iam.AccountRandom{}, now)
+		_, err := iam.CreateAccount(tx, iam.NewAccount{ID: id}, now)
 		refused(t, err, apierr.CodeInvalidParameterValue)
 	}
-	_, err := iam.CreateAccount(tx, "", "a\nb", iam.AccountRandom{}, now)
+	_, err := iam.CreateAccount(tx, iam.NewAccount{Name: "a\nb"}, now)
 	refused(t, err, apierr.CodeInvalidParameterValue)
+}
+
+func TestPlatforms(t *testing.T) {
+	tx := with(t)
+	for _, row := range []struct {
+		id     vpc.AccountID
+		asked  []vpc.Platform
+		wanted []vpc.Platform // none: it is refused
+	}{
+		{"000000000001", nil, []vpc.Platform{"VPC"}},
+		{"000000000002", []vpc.Platform{"VPC"}, []vpc.Platform{"VPC"}},
+		{"000000000003", []vpc.Platform{"VPC", "EC2"}, []vpc.Platform{"EC2", "VPC"}},
+		{"000000000004", []vpc.Platform{"EC2"}, nil},
+		{"000000000005", []vpc.Platform{"VPC", "VPC"}, nil},
+		{"000000000006", []vpc.Platform{"vpc"}, nil},
+	} {
+		a, err := iam.CreateAccount(tx, iam.NewAccount{ID: row.id, Platforms: row.asked}, now)
+		if row.wanted == nil {
+			refused(t, err, apierr.CodeInvalidParameterValue)
+			continue
+		}
+		if err != nil || cmp.Diff(row.wanted, a.Platforms()) != "" {
+			t.Errorf("%v: %+v, %v", row.asked, a, err)
+		}
+	}
+}
+
+// TestClassicDefaultGroupsHoldNoAccount: nobody could delete them first.
+func TestClassicDefaultGroupsHoldNoAccount(t *testing.T) {
+	scope, others := vpc.Scope{Account: "000000000001", Region: "us-east-1"}, vpc.Scope{Account: "000000000002", Region: "us-east-1"}
+	tx := with(t, scope.Account, others.Account)
+	tx.Put(&vpc.SecurityGroup{ID: "sg-1", Scope: scope, VPC: vpc.ClassicNetwork(scope.Region), Name: "default"})
+	tx.Put(&vpc.Rule{ID: "sgr-1", Scope: scope, Group: "sg-1", Source: vpc.Source{Group: "sg-1"}})
+	used := &vpc.Rule{ID: "sgr-2", Scope: others, Group: "sg-2", Source: vpc.Source{Group: "sg-1"}}
+	tx.Put(used)
+	refused(t, iam.DeleteAccount(tx, scope.Account), apierr.CodeDependencyViolation)
+	tx.Delete(used)
+	own := &vpc.SecurityGroup{ID: "sg-3", Scope: scope, VPC: vpc.ClassicNetwork(scope.Region), Name: "web"}
+	tx.Put(own)
+	refused(t, iam.DeleteAccount(tx, scope.Account), apierr.CodeDependencyViolation)
+	tx.Delete(own)
+	if err := iam.DeleteAccount(tx, scope.Account); err != nil || tx.Group("sg-1") != nil || tx.Rule("sgr-1") != nil {
+		t.Errorf("%v; left %v, %v", err, tx.Group("sg-1"), tx.Rule("sgr-1"))
+	}
 }
 
 func TestOnlyAnEmptyAccountIsDeleted(t *testing.T) {

@@ -90,9 +90,9 @@ func instanceAttributes() call.Attributes[*vpc.Instance] {
 		"root-device-type":     call.One(func(*vpc.Instance) string { return string(ec2.DeviceTypeInstanceStore) }),
 		"state-reason-code":    call.One(func(i *vpc.Instance) string { return i.ReasonCode }),
 		"state-reason-message": call.One(reasonMessage),
-		"subnet-id":            call.One(func(i *vpc.Instance) string { return string(i.Subnet) }),
+		"subnet-id":            ofPlatform(vpc.PlatformVPC, call.One(func(i *vpc.Instance) string { return string(i.Subnet) })),
 		"tenancy":              call.One(func(*vpc.Instance) string { return string(ec2.TenancyDefault) }),
-		"vpc-id":               call.One(func(i *vpc.Instance) string { return string(i.VPC) }),
+		"vpc-id":               ofPlatform(vpc.PlatformVPC, call.One(func(i *vpc.Instance) string { return string(i.VPC) })),
 	}
 	onInterfaces := interfaceAttributes()
 	onPrimary := func(name string) call.Attribute[*vpc.Instance] {
@@ -105,22 +105,24 @@ func instanceAttributes() call.Attributes[*vpc.Instance] {
 	out["instance.group-name"] = onPrimary("group-name")
 	out["ipv6-address"] = onPrimary("ipv6-addresses.ipv6-address")
 	out["private-ip-address"] = onPrimary("private-ip-address")
-	out["source-dest-check"] = onPrimary("source-dest-check")
+	out["source-dest-check"] = ofPlatform(vpc.PlatformVPC, onPrimary("source-dest-check"))
+	out["group-id"] = ofPlatform(vpc.PlatformClassic, onPrimary("group-id"))
+	out["group-name"] = ofPlatform(vpc.PlatformClassic, onPrimary("group-name"))
 	for name, value := range onInterfaces {
-		out["network-interface."+name] = func(w *state.Snapshot, i *vpc.Instance, is func(string) bool) bool {
+		out["network-interface."+name] = ofPlatform(vpc.PlatformVPC, func(w *state.Snapshot, i *vpc.Instance, is func(string) bool) bool {
 			for e := range w.InterfacesOfInstance(i.ID) {
 				if value(w, e, is) {
 					return true
 				}
 			}
 			return false
-		}
+		})
 	}
-	// What lab instances have none of; group-id and group-name are of EC2-Classic.
+	// What lab instances have none of.
 	for _, name := range []string{
 		"affinity", "architecture", "block-device-mapping.attach-time", "block-device-mapping.delete-on-termination",
 		"block-device-mapping.device-name", "block-device-mapping.status", "block-device-mapping.volume-id",
-		"capacity-reservation-id", "dns-name", "group-id", "group-name", "host-id", "hypervisor",
+		"capacity-reservation-id", "dns-name", "host-id", "hypervisor",
 		"iam-instance-profile.arn", "instance-lifecycle", "ip-address", "kernel-id", "placement-group-name",
 		"platform", "product-code", "product-code.type", "ramdisk-id", "requester-id", "root-device-name",
 		"spot-instance-request-id", "virtualization-type",
@@ -139,7 +141,7 @@ func monitoring(i *vpc.Instance) ec2.MonitoringState {
 
 // instancesFor walks the instances that filters may accept: by the index of groups if they name one.
 func instancesFor(tx *state.Tx, c call.Call, filters []ec2.Filter) iter.Seq[*vpc.Instance] {
-	for _, name := range []string{"instance.group-id", "network-interface.group-id"} {
+	for _, name := range []string{"instance.group-id", "network-interface.group-id", "group-id"} {
 		groups, ok := call.ExactValues(filters, name)
 		if !ok {
 			continue
@@ -181,7 +183,7 @@ func reservations(w *state.Snapshot, instances []*vpc.Instance) []ec2.Reservatio
 			n = len(out)
 			at[i.Reservation] = n
 			out = append(out, ec2.Reservation{
-				ReservationId: new(string(i.Reservation)), OwnerId: new(string(i.Scope.Account)),
+				ReservationId: new(string(i.Reservation)), OwnerId: new(string(i.Scope.Account)), Groups: classicGroups(w, i),
 			})
 		}
 		out[n].Instances = append(out[n].Instances, wireInstance(w, i))
@@ -221,6 +223,10 @@ func wireInstance(w *state.Snapshot, i *vpc.Instance) ec2.Instance {
 	}
 	if i.State == vpc.Terminated { // it is on no network any more
 		out.PrivateDnsName = new("")
+		return out
+	}
+	if i.VPC.Classic() {
+		wireClassic(w, i, &out)
 		return out
 	}
 	out.VpcId, out.SubnetId = new(string(i.VPC)), new(string(i.Subnet))

@@ -60,9 +60,12 @@ func ofStopped(name string, named bool, set func(*vpc.Instance) error) call.Chan
 }
 
 func instanceChanges(tx *state.Tx, c call.Call, in *ec2.ModifyInstanceAttributeRequest) []call.Change[*vpc.Instance] {
-	// setPrimary changes the primary interface, and the instance not at all.
-	setPrimary := func(set func(*vpc.Interface) error) func(*vpc.Instance) error {
+	// setPrimary changes the primary interface, and the instance not at all. EC2-Classic has none to be changed (G81).
+	setPrimary := func(attribute string, set func(*vpc.Interface) error) func(*vpc.Instance) error {
 		return func(i *vpc.Instance) error {
+			if err := onlyInVPC(i, "modify", attribute); err != nil {
+				return err
+			}
 			p, err := onlyInterface(tx, i)
 			if err != nil {
 				return err
@@ -77,11 +80,11 @@ func instanceChanges(tx *state.Tx, c call.Call, in *ec2.ModifyInstanceAttributeR
 	}
 	groups := call.Change[*vpc.Instance]{Name: "groupSet"}
 	if in.Groups != nil {
-		groups.Set = setPrimary(func(p *vpc.Interface) error { return setGroups(tx, c, p, in.Groups) }) // G123
+		groups.Set = setPrimary(groups.Name, func(p *vpc.Interface) error { return setGroups(tx, c, p, in.Groups) }) // G123
 	}
 	check := call.Change[*vpc.Instance]{Name: "sourceDestCheck"}
 	if in.SourceDestCheck != nil {
-		check.Set = setPrimary(func(p *vpc.Interface) error {
+		check.Set = setPrimary(check.Name, func(p *vpc.Interface) error {
 			p.SourceCheck = call.Yes(in.SourceDestCheck.Value)
 			return nil
 		})
@@ -103,7 +106,10 @@ func instanceChanges(tx *state.Tx, c call.Call, in *ec2.ModifyInstanceAttributeR
 		}),
 		ofStopped("instanceType", in.InstanceType != nil, func(i *vpc.Instance) error {
 			i.Type = call.Text(in.InstanceType.Value)
-			return checkTypeName(i.Type)
+			if err := checkTypeName(i.Type); err != nil || !i.VPC.Classic() {
+				return err
+			}
+			return checkClassicType(i.Type)
 		}),
 		ofStopped("userData", in.UserData != nil, func(i *vpc.Instance) error {
 			i.UserData = in.UserData.Value
@@ -184,6 +190,9 @@ func describeInstanceAttribute(tx *state.Tx, c call.Call, in *ec2.DescribeInstan
 	case ec2.InstanceAttributeNameProductCodes:
 		out.ProductCodes = []ec2.ProductCode{}
 	case ec2.InstanceAttributeNameSourceDestCheck:
+		if err := onlyInVPC(i, "describe", "sourceDestCheck"); err != nil {
+			return nil, err
+		}
 		p := primaryOf(tx.Snapshot, i.ID)
 		out.SourceDestCheck = yesNo(p != nil && p.SourceCheck)
 	case ec2.InstanceAttributeNameGroupSet:

@@ -65,6 +65,9 @@ func noneAtInstance(in *ec2.RunInstancesRequest) error {
 
 // onlyDevice is the primary interface as a request describes it without a list of interfaces.
 func onlyDevice(tx *state.Tx, c call.Call, in *ec2.RunInstancesRequest) (device, error) {
+	if in.SubnetId == nil && call.MeansClassic(tx, c) {
+		return classicDevice(tx, c, in)
+	}
 	d := device{deleteOnTermination: true}
 	if in.SubnetId != nil && len(in.SecurityGroups) > 0 {
 		return d, apierr.New(apierr.CodeInvalidParameterCombination, "The parameter groupName cannot be used with the parameter subnet")

@@ -112,6 +112,11 @@ func readLaunch(tx *state.Tx, c call.Call, in *ec2.RunInstancesRequest) (*launch
 	if l.interfaces, err = readDevices(tx, c, in); err != nil {
 		return nil, err
 	}
+	if l.interfaces[0].vpc().Classic() {
+		if err := checkClassicType(l.model.Type); err != nil {
+			return nil, err
+		}
+	}
 	return l, l.checkCount()
 }
 

@@ -186,7 +186,7 @@ func interfacesFor(tx *state.Tx, c call.Call, filters []ec2.Filter) iter.Seq[*vp
 		}
 		return func(yield func(*vpc.Interface) bool) {
 			for i := range by.walk(ids[0]) {
-				if i.Scope == c.Scope && !yield(i) {
+				if i.Scope == c.Scope && !i.VPC.Classic() && !yield(i) {
 					return
 				}
 			}

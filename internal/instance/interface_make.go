@@ -27,14 +27,11 @@ const interfaceType = string(ec2.NetworkInterfaceTypeInterface)
 
 // makeInterface makes an interface in a subnet: with at least one group (G4) and at least one address.
 func makeInterface(tx *state.Tx, c call.Call, n newInterface) (*vpc.Interface, error) {
-	groups, err := group.ForInterface(tx, c, &call.UsedGroupForm, n.groups, n.subnet)
+	groups, err := n.readGroups(tx, c)
 	if err != nil {
 		return nil, err
 	}
-	if len(groups) == 0 {
-		groups = []vpc.GroupID{group.DefaultOf(tx, n.subnet.VPC).ID}
-	}
-	if err := checkInterfaceQuota(tx, c); err != nil {
+	if err := checkInterfaceQuota(tx, c, n.subnet.VPC); err != nil {
 		return nil, err
 	}
 	i := &vpc.Interface{
@@ -68,9 +65,21 @@ func makeInterface(tx *state.Tx, c call.Call, n newInterface) (*vpc.Interface, e
 	return i, nil
 }
 
-func checkInterfaceQuota(tx *state.Tx, c call.Call) error {
+// readGroups is the groups that the interface is to carry: the default one if none is named.
+func (n *newInterface) readGroups(tx *state.Tx, c call.Call) ([]vpc.GroupID, error) {
+	if n.subnet.VPC.Classic() {
+		return group.ForClassicInstance(tx, c, n.groups)
+	}
+	groups, err := group.ForInterface(tx, c, &call.UsedGroupForm, n.groups, n.subnet)
+	if err == nil && len(groups) == 0 {
+		groups = []vpc.GroupID{group.DefaultOf(tx, n.subnet.VPC).ID}
+	}
+	return groups, err
+}
+
+func checkInterfaceQuota(tx *state.Tx, c call.Call, in vpc.VPCID) error {
 	n, most := tx.CountInterfaces(c.Scope), call.Quotas(tx, c.Scope.Account).Interfaces
-	if n < most {
+	if n < most || in.Classic() {
 		return nil
 	}
 	return apierr.New(apierr.CodeNetworkInterfaceLimitExceeded,

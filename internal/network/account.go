@@ -8,6 +8,7 @@ import (
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/state"
+	"sallyport.dev/sallyport/internal/vpc"
 )
 
 func accountActions() []call.Operation {
@@ -16,30 +17,42 @@ func accountActions() []call.Operation {
 
 // accountAttribute is one attribute of an account.
 type accountAttribute struct {
-	name  ec2.AccountAttributeName
-	value func(tx *state.Tx, c call.Call) string
+	name   ec2.AccountAttributeName
+	values func(tx *state.Tx, c call.Call) []string
+}
+
+// single is the value of an attribute that has one.
+func single(value func(tx *state.Tx, c call.Call) string) func(tx *state.Tx, c call.Call) []string {
+	return func(tx *state.Tx, c call.Call) []string { return []string{value(tx, c)} }
 }
 
 // accountAttributes are what describe-account-attributes tells, from the account's quotas and default VPC.
 // There are no elastic addresses.
 func accountAttributes() []accountAttribute {
 	return []accountAttribute{
-		{ec2.AccountAttributeNameSupportedPlatforms, func(*state.Tx, call.Call) string { return "VPC" }},
-		{ec2.AccountAttributeNameDefaultVpc, func(tx *state.Tx, c call.Call) string {
+		{ec2.AccountAttributeNameSupportedPlatforms, platforms},
+		{ec2.AccountAttributeNameDefaultVpc, single(func(tx *state.Tx, c call.Call) string {
 			if v := tx.DefaultVPC(c.Scope); v != nil {
 				return string(v.ID)
 			}
 			return "none"
-		}},
-		{"max-instances", func(tx *state.Tx, c call.Call) string {
+		})},
+		{"max-instances", single(func(tx *state.Tx, c call.Call) string {
 			return strconv.Itoa(call.Quotas(tx, c.Scope.Account).Instances)
-		}},
-		{"max-elastic-ips", func(*state.Tx, call.Call) string { return "0" }},
-		{"vpc-max-elastic-ips", func(*state.Tx, call.Call) string { return "0" }},
-		{"vpc-max-security-groups-per-interface", func(tx *state.Tx, c call.Call) string {
+		})},
+		{"max-elastic-ips", single(func(*state.Tx, call.Call) string { return "0" })},
+		{"vpc-max-elastic-ips", single(func(*state.Tx, call.Call) string { return "0" })},
+		{"vpc-max-security-groups-per-interface", single(func(tx *state.Tx, c call.Call) string {
 			return strconv.Itoa(call.Quotas(tx, c.Scope.Account).GroupsPerInterface)
-		}},
+		})},
 	}
+}
+
+func platforms(tx *state.Tx, c call.Call) []string {
+	if call.HasClassic(tx, c) {
+		return []string{string(vpc.PlatformClassic), string(vpc.PlatformVPC)}
+	}
+	return []string{string(vpc.PlatformVPC)}
 }
 
 func describeAccountAttributes(tx *state.Tx, c call.Call, in *ec2.DescribeAccountAttributesRequest) (*ec2.DescribeAccountAttributesResult, error) {
@@ -55,10 +68,11 @@ func describeAccountAttributes(tx *state.Tx, c call.Call, in *ec2.DescribeAccoun
 		if len(in.AttributeNames) > 0 && !slices.Contains(in.AttributeNames, a.name) {
 			continue
 		}
-		out.AccountAttributes = append(out.AccountAttributes, ec2.AccountAttribute{
-			AttributeName:   new(string(a.name)),
-			AttributeValues: []ec2.AccountAttributeValue{{AttributeValue: new(a.value(tx, c))}},
-		})
+		told := ec2.AccountAttribute{AttributeName: new(string(a.name))}
+		for _, v := range a.values(tx, c) {
+			told.AttributeValues = append(told.AttributeValues, ec2.AccountAttributeValue{AttributeValue: &v})
+		}
+		out.AccountAttributes = append(out.AccountAttributes, told)
 	}
 	return out, nil
 }

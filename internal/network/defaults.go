@@ -8,6 +8,7 @@ import (
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -28,7 +29,8 @@ func CheckRegion(c call.Call) error {
 }
 
 // EnsureRegion sets an account up in the call's region the first time that it is there: a default VPC with a
-// default subnet in each zone and its default group. A default VPC that its owner deleted does not come back.
+// default subnet in each zone and its default group. A default VPC that its owner deleted does not come back. An
+// account with EC2-Classic gets the default group of that, and no default VPC.
 func EnsureRegion(tx *state.Tx, c call.Call) error {
 	if err := CheckRegion(c); err != nil {
 		return err
@@ -37,6 +39,10 @@ func EnsureRegion(tx *state.Tx, c call.Call) error {
 		return nil
 	}
 	tx.Put(&vpc.RegionState{Scope: c.Scope, DHCPOptions: c.IDs.New("dopt"), Created: c.Now})
+	if call.HasClassic(tx, c) {
+		group.NewClassicDefault(tx, c)
+		return nil
+	}
 	_, err := makeDefaultVPC(tx, c)
 	return err
 }

@@ -111,8 +111,10 @@ func NewSnapshot() *Snapshot {
 			func(s *vpc.Subnet) []string { return unlessEmpty(string(s.RouteTable)) },
 			func(s *vpc.Subnet) []string { return unlessEmpty(string(s.ACL)) }).counting(subnetsByVPC),
 		vpc.KindGroup: newTable(nil,
-			func(g *vpc.SecurityGroup) []string { return []string{key(string(g.VPC))} },
-			func(g *vpc.SecurityGroup) []string { return []string{key(string(g.VPC), vpc.NameKey(g.Name))} },
+			func(g *vpc.SecurityGroup) []string { return []string{key(groupHome(g)...)} },
+			func(g *vpc.SecurityGroup) []string {
+				return []string{key(append(groupHome(g), vpc.NameKey(g.Name))...)}
+			},
 			func(g *vpc.SecurityGroup) []string { return []string{scopeKey(g.Scope)} }).counting(groupsByVPC),
 		vpc.KindRule: newTable(func(r *vpc.Rule) string { return fmt.Sprintf("%020d/%s", r.Seq, r.ID) },
 			func(r *vpc.Rule) []string { return []string{key(string(r.Group))} },
@@ -198,7 +200,21 @@ func newInterfaces() *table[*vpc.Interface] {
 			}
 			return out
 		},
-		func(i *vpc.Interface) []string { return []string{scopeKey(i.Scope)} }).counting(interfacesByScope)
+		func(i *vpc.Interface) []string {
+			if i.VPC.Classic() {
+				return nil
+			}
+			return []string{scopeKey(i.Scope)}
+		}).counting(interfacesByScope)
+}
+
+// groupHome is within what a group's name is unique and groups are counted: its VPC or, in EC2-Classic, its
+// account's part of the region.
+func groupHome(g *vpc.SecurityGroup) []string {
+	if g.VPC.Classic() {
+		return []string{string(g.VPC), string(g.Scope.Account)}
+	}
+	return []string{string(g.VPC)}
 }
 
 // live is the key of an instance that is not terminated.
@@ -345,7 +361,7 @@ func (s *Snapshot) Group(id vpc.GroupID) *vpc.SecurityGroup {
 	return lookup[*vpc.SecurityGroup](s, vpc.KindGroup, string(id))
 }
 
-// GroupsOf walks the groups of a VPC.
+// GroupsOf walks the groups of a VPC, or those of all accounts in a region's EC2-Classic.
 func (s *Snapshot) GroupsOf(id vpc.VPCID) iter.Seq[*vpc.SecurityGroup] {
 	return tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).by(groupsByVPC, string(id))
 }
@@ -358,6 +374,18 @@ func (s *Snapshot) CountGroups(id vpc.VPCID) int {
 // GroupNamed is the group of a VPC with a name, whatever its case, or nil.
 func (s *Snapshot) GroupNamed(id vpc.VPCID, name string) *vpc.SecurityGroup {
 	return first(tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).by(groupsByName, string(id), vpc.NameKey(name)))
+}
+
+// ClassicGroupNamed is a scope's group of EC2-Classic with a name, whatever its case, or nil.
+func (s *Snapshot) ClassicGroupNamed(scope vpc.Scope, name string) *vpc.SecurityGroup {
+	return first(tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).by(groupsByName,
+		string(vpc.ClassicNetwork(scope.Region)), string(scope.Account), vpc.NameKey(name)))
+}
+
+// CountClassicGroups is how many groups of EC2-Classic a scope has.
+func (s *Snapshot) CountClassicGroups(scope vpc.Scope) int {
+	return tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).count(groupsByVPC,
+		string(vpc.ClassicNetwork(scope.Region)), string(scope.Account))
 }
 
 // GroupsIn walks the groups of a scope.
@@ -419,12 +447,12 @@ func (s *Snapshot) InterfaceAt(id vpc.VPCID, a netip.Addr) *vpc.Interface {
 	return first(s.interfaces(interfacesByAddr, string(id), a.String()))
 }
 
-// InterfacesIn walks the interfaces of a scope.
+// InterfacesIn walks the interfaces of a scope that clients see: those in VPCs.
 func (s *Snapshot) InterfacesIn(scope vpc.Scope) iter.Seq[*vpc.Interface] {
 	return s.interfaces(interfacesByScope, string(scope.Account), string(scope.Region))
 }
 
-// CountInterfaces is how many interfaces a scope has.
+// CountInterfaces is how many interfaces a scope has in VPCs.
 func (s *Snapshot) CountInterfaces(scope vpc.Scope) int {
 	return tableOf[*vpc.Interface](s, vpc.KindInterface).count(interfacesByScope, string(scope.Account), string(scope.Region))
 }

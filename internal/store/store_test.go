@@ -207,7 +207,7 @@ func TestTooLargeIsRefused(t *testing.T) {
 	}
 	mustDo(t, s, func(tx *state.Tx) error { // the largest that goes
 		for i := range batchOpsMax - 2 {
-			tx.Put(account(fmt.Sprint(i), strings.Repeat("x", 900)))
+			tx.Put(account(fmt.Sprint(i), strings.Repeat("x", 880)))
 		}
 		tx.Journal([]byte("large"))
 		return nil

@@ -19,11 +19,9 @@ const textSet = `a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*`
 func CheckGroupName(name string) error {
 	switch {
 	case strings.HasPrefix(strings.ToLower(name), "sg-"):
-		return apierr.New(apierr.CodeInvalidParameterValue,
-			"Value (%s) for parameter GroupName is invalid. Group names may not be in the format sg-*.", name)
+		return errNameLikeID(name)
 	case !ascii(name):
-		return apierr.New(apierr.CodeInvalidParameterValue,
-			"Value (%s) for parameter GroupName is invalid. Character sets beyond ASCII are not supported.", name)
+		return errNotASCII("GroupName", name)
 	case len(name) > textMax || !inTextSet(name):
 		return apierr.New(apierr.CodeInvalidParameterValue,
 			"Invalid security group name. Valid names are non-empty strings less than 256 characters from the following set:  %s", textSet)
@@ -33,13 +31,22 @@ func CheckGroupName(name string) error {
 	return nil
 }
 
+func errNameLikeID(name string) error {
+	return apierr.New(apierr.CodeInvalidParameterValue,
+		"Value (%s) for parameter GroupName is invalid. Group names may not be in the format sg-*.", name)
+}
+
+func errNotASCII(param, text string) error {
+	return apierr.New(apierr.CodeInvalidParameterValue,
+		"Value (%s) for parameter %s is invalid. Character sets beyond ASCII are not supported.", text, param)
+}
+
 // CheckGroupDescription answers EC2's error for a group's description that the
 // guide forbids.
 func CheckGroupDescription(text string) error {
 	switch {
 	case !ascii(text):
-		return apierr.New(apierr.CodeInvalidParameterValue,
-			"Value (%s) for parameter GroupDescription is invalid. Character sets beyond ASCII are not supported.", text)
+		return errNotASCII("GroupDescription", text)
 	case len(text) > textMax || !inTextSet(text):
 		return apierr.New(apierr.CodeInvalidParameterValue,
 			"Invalid security group description. Valid descriptions are strings less than 256 characters from the following set:  %s", textSet)

@@ -25,6 +25,18 @@ type Quotas struct {
 	NetworkACLsPerVPC  int
 	EntriesPerACL      int // each direction and family on its own, the last one, which denies, included
 	Images             int // a region
+
+	// Of EC2-Classic.
+	ClassicGroups            int // a region
+	ClassicRulesPerGroup     int
+	ClassicGroupsPerInstance int
+	ClassicRulesPerInstance  int // over all its groups
+}
+
+// OfClassic are the quotas as EC2-Classic's groups have them.
+func (q Quotas) OfClassic() Quotas {
+	q.RulesPerGroup = q.ClassicRulesPerGroup
+	return q
 }
 
 // GuideQuotas are the numbers of the 2018 guide and of the limits page of its
@@ -47,6 +59,11 @@ func GuideQuotas() Quotas {
 		NetworkACLsPerVPC:  200,
 		EntriesPerACL:      20,
 		Images:             1000,
+
+		ClassicGroups:            500,
+		ClassicRulesPerGroup:     100,
+		ClassicGroupsPerInstance: 500,
+		ClassicRulesPerInstance:  800,
 	}
 }
 

@@ -18,6 +18,9 @@ type Source struct {
 	Group      GroupID      // empty: the source is no group
 	// GroupAccount owns Group.
 	GroupAccount AccountID
+	// GroupName is the name of a Group in EC2-Classic, where EC2 tells it; empty in VPCs. It holds: no group gets
+	// another name, and one of EC2-Classic that is referenced cannot go.
+	GroupName string
 	// GroupVPC is Group's VPC where that is not the rule's own; empty: it is. A
 	// rule keeps it when the group is gone.
 	GroupVPC VPCID

@@ -142,6 +142,7 @@ type Scoped interface{ In() Scope }
 type Account struct {
 	ID      AccountID
 	Name    string
+	Classic bool // it has EC2-Classic beside VPCs
 	Created time.Time
 }
 
@@ -153,8 +154,9 @@ type AccessKey struct {
 	Created time.Time
 }
 
-// RegionState says that an account was set up in a region (default VPC made),
-// so that a default VPC which its owner deleted does not come back.
+// RegionState says that an account was set up in a region (default VPC or, in
+// EC2-Classic, default group made), so that a default VPC which its owner
+// deleted does not come back.
 type RegionState struct {
 	Scope       Scope
 	DHCPOptions string // of all its VPCs, dopt-…
@@ -244,8 +246,8 @@ type ConnectionTracking struct {
 type Interface struct {
 	ID           InterfaceID
 	Scope        Scope
-	VPC          VPCID
-	Subnet       SubnetID
+	VPC          VPCID    // of an instance in EC2-Classic, whose interface no client sees: ClassicNetwork
+	Subnet       SubnetID // empty in EC2-Classic
 	Zone         Zone
 	Description  string
 	Type         string // interface, efa, …
@@ -321,8 +323,8 @@ type Instance struct {
 	Image                 ImageID
 	Type                  string
 	KeyName               string
-	VPC                   VPCID
-	Subnet                SubnetID // of the primary interface
+	VPC                   VPCID    // or ClassicNetwork
+	Subnet                SubnetID // of the primary interface; empty in EC2-Classic
 	Zone                  Zone
 	Host                  HostID
 	State                 InstanceState
@@ -342,11 +344,11 @@ type Instance struct {
 	Tags                  Tags
 }
 
-// SecurityGroup is a named set of rules in a VPC.
+// SecurityGroup is a named set of rules in a VPC or in EC2-Classic.
 type SecurityGroup struct {
 	ID          GroupID
 	Scope       Scope
-	VPC         VPCID
+	VPC         VPCID // or ClassicNetwork
 	Name        string
 	Description string
 	Tags        Tags
@@ -356,7 +358,7 @@ type SecurityGroup struct {
 	DefaultEgress bool
 }
 
-// DefaultGroupName is the name of the group every VPC comes with.
+// DefaultGroupName is the name of the group that every VPC comes with, and an account's EC2-Classic in a region.
 const DefaultGroupName = "default"
 
 // LegacyGroupName is the name of the group that VPCs made with API versions before 2011-01-01 have besides (G131).
@@ -365,7 +367,7 @@ const LegacyGroupName = "2009-07-15-default"
 // IsLegacy says whether g is its VPC's 2009-07-15-default group: no other may have the name.
 func (g *SecurityGroup) IsLegacy() bool { return g.Name == LegacyGroupName }
 
-// IsDefault says whether g is its VPC's default group: no other may have the name.
+// IsDefault says whether g is the default group of its VPC or of its account's EC2-Classic: no other may have the name.
 func (g *SecurityGroup) IsDefault() bool { return g.Name == DefaultGroupName }
 
 // NameKey is the form in which group names are unique in a VPC: case does not count.

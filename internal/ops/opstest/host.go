@@ -112,7 +112,11 @@ func (s *Story) Try(f func(tx *state.Tx, c call.Call) error) string {
 func (s *Story) printDefaults() string {
 	v := s.World.DefaultVPC(s.Scope)
 	if v == nil {
-		return "no default VPC\n"
+		out := "no default VPC\n"
+		if g := s.World.ClassicGroupNamed(s.Scope, vpc.DefaultGroupName); g != nil {
+			out += fmt.Sprintf("EC2-Classic with %s\n", g.ID)
+		}
+		return out
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s %s with %s\n", v.ID, v.Blocks[0].Prefix, group.DefaultOf(s.World.Begin(), v.ID).ID)

@@ -2,11 +2,13 @@ package opstest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,27 +16,53 @@ import (
 	"sallyport.dev/sallyport/internal/vpc"
 )
 
-// printWorld writes the VPCs, their groups and rules, and who carries the groups.
+// printWorld writes the VPCs and then the groups of EC2-Classic by their owners.
 func printWorld(w *state.Snapshot) string {
 	var out strings.Builder
 	for e := range w.All(vpc.KindVPC) {
 		v := e.(*vpc.VPC)
 		fmt.Fprintf(&out, "%s %s of %s in %s\n", v.ID, v.Blocks[0].Prefix, v.Scope.Account, v.Scope.Region)
 		for g := range w.GroupsOf(v.ID) {
-			fmt.Fprintf(&out, "  %s %q %q%s\n", g.ID, g.Name, g.Description, printTags(g.Tags))
-			for r := range w.RulesOf(g.ID) {
-				fmt.Fprintf(&out, "    %s %s %s", r.ID, r.Direction, r.Identity().Describe())
-				if r.Description != "" {
-					fmt.Fprintf(&out, " %q", r.Description)
-				}
-				fmt.Fprintf(&out, "%s\n", printTags(r.Tags))
-			}
-			for i := range w.InterfacesWith(g.ID) {
-				fmt.Fprintf(&out, "    on %s\n", i.ID)
-			}
+			printGroup(&out, w, g)
 		}
 	}
+	owner := vpc.Scope{}
+	for _, g := range classicGroups(w) {
+		if g.Scope != owner {
+			owner = g.Scope
+			fmt.Fprintf(&out, "EC2-Classic of %s in %s\n", owner.Account, owner.Region)
+		}
+		printGroup(&out, w, g)
+	}
 	return out.String()
+}
+
+func classicGroups(w *state.Snapshot) []*vpc.SecurityGroup {
+	var out []*vpc.SecurityGroup
+	for e := range w.All(vpc.KindGroup) {
+		if g := e.(*vpc.SecurityGroup); g.VPC.Classic() {
+			out = append(out, g)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *vpc.SecurityGroup) int {
+		return cmp.Or(cmp.Compare(a.Scope.Account, b.Scope.Account), cmp.Compare(a.Scope.Region, b.Scope.Region))
+	})
+	return out
+}
+
+// printGroup writes a group with its rules, and who carries it.
+func printGroup(out *strings.Builder, w *state.Snapshot, g *vpc.SecurityGroup) {
+	fmt.Fprintf(out, "  %s %q %q%s\n", g.ID, g.Name, g.Description, printTags(g.Tags))
+	for r := range w.RulesOf(g.ID) {
+		fmt.Fprintf(out, "    %s %s %s", r.ID, r.Direction, r.Identity().Describe())
+		if r.Description != "" {
+			fmt.Fprintf(out, " %q", r.Description)
+		}
+		fmt.Fprintf(out, "%s\n", printTags(r.Tags))
+	}
+	for i := range w.InterfacesWith(g.ID) {
+		fmt.Fprintf(out, "    on %s\n", i.ID)
+	}
 }
 
 func printTags(tags vpc.Tags) string {

@@ -41,6 +41,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/story")
 //	vpc 10.0.0.0/16 [default] [ipv6]          a VPC with its default group
 //	interface sg-1 [sg-2 …] [of i-1]          an interface that carries groups, in the VPC of the first one
 //	as 000000000002 [eu-west-1]               who calls from here on
+//	account 000000000002 [classic]            an account, with EC2-Classic or without
 //	world                                     the groups and rules there are, of all accounts
 //	region                                    what EnsureRegion does, and the default VPC that there is then
 //	host h1 4 [eu-west-1]                     a host with room for four instances
@@ -168,6 +169,11 @@ func (s *Story) directive(line string) string {
 			s.Scope.Region = vpc.Region(words[2])
 		}
 		return ""
+	case "account":
+		s.Commit(func(tx *state.Tx, _ call.Call) {
+			tx.Put(&vpc.Account{ID: vpc.AccountID(words[1]), Classic: slices.Contains(words, "classic")})
+		})
+		return ""
 	case "world":
 		return printWorld(s.World)
 	}
@@ -223,13 +229,13 @@ func (s *Story) Do(action string, params []string) (ec2.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := ec2.Decode(action, parsed)
-	if err != nil {
-		return nil, err
-	}
 	op, ok := ops.Lookup(action)
 	if !ok {
 		return nil, ops.NotServed(action)
+	}
+	req, err := ec2.Decode(action, parsed)
+	if err != nil {
+		return nil, err
 	}
 	c := s.NewCall(action)
 	tx, again := s.World.Begin(), s.World.Begin()
