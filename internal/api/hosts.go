@@ -10,6 +10,7 @@ import (
 	"sallyport.dev/sallyport/internal/event"
 	"sallyport.dev/sallyport/internal/feed"
 	"sallyport.dev/sallyport/internal/instance"
+	"sallyport.dev/sallyport/internal/ops"
 	"sallyport.dev/sallyport/internal/program"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/store"
@@ -82,7 +83,7 @@ func (s *Server) Housekeep(ctx context.Context) error {
 		case <-tick.C:
 		}
 		err := s.act(ctx, byServer, "Housekeep", func(tx *state.Tx, c call.Call) error {
-			instance.Reap(tx, c.Now)
+			ops.Reap(tx, c.Now)
 			return nil
 		})
 		if err != nil && !errors.Is(err, store.ErrClosed) && ctx.Err() == nil {

@@ -10,7 +10,7 @@
 // Everything else about a request is checked by its operation, in EC2's order where it is known.
 //
 // Invariants: an operation that answers an error, DryRunOperation included, means that its transaction is to be
-// discarded; it may hold half of the writes. Reads do not write. An object of another account or region is
+// discarded; it may hold half of the writes. Reads do not write. An object of another account or region, unless it is shared, is
 // answered as if it did not exist. Messages begin with AWS's words and then name the culprit.
 package call
 

@@ -70,6 +70,12 @@ var (
 		Missing:   apierr.CodeInvalidInstanceIDNotFound, MissingText: "The instance ID '%s' does not exist",
 		MissingMany: "The instance IDs '%s' do not exist",
 	}
+	PeeringForm = IDForm{
+		Kind: vpc.KindPeering, Prefix: "pcx-",
+		Malformed: apierr.CodeInvalidVpcPeeringConnectionIdMalformed,
+		Missing:   apierr.CodeInvalidVpcPeeringConnectionIDNotFound, MissingText: "The vpcPeeringConnection ID '%s' does not exist",
+		MissingMany: "The vpcPeeringConnection IDs '%s' do not exist",
+	}
 )
 
 // Fits answers EC2's error for an identifier that is none of this kind.
@@ -95,14 +101,19 @@ func (f *IDForm) NotFound(ids ...string) error {
 // Visible is the entity if the caller may know of it. An instance of EC2-Classic has no interface that anybody
 // knows of.
 func (f *IDForm) Visible(tx *state.Tx, c Call, id string) vpc.Entity {
-	e := tx.Get(f.Kind, id)
-	if s, ok := e.(vpc.Scoped); !ok || s.In() != c.Scope {
-		return nil
+	switch e := tx.Get(f.Kind, id).(type) {
+	case vpc.Shared:
+		return e.SeenBy(c.Scope, c.Now)
+	case *vpc.Interface:
+		if e.Scope == c.Scope && !e.VPC.Classic() {
+			return e
+		}
+	case vpc.Scoped:
+		if e.In() == c.Scope {
+			return e.(vpc.Entity)
+		}
 	}
-	if i, ok := e.(*vpc.Interface); ok && i.VPC.Classic() {
-		return nil
-	}
-	return e
+	return nil
 }
 
 // Find is the entity with an identifier, in the caller's account and region, or EC2's error.

@@ -34,6 +34,7 @@ type Paging struct {
 
 // Query is what a request says of choosing and paging.
 type Query struct {
+	Of         string   // whose things are listed, where a parameter says so; empty: the caller's
 	IDs        []string // identifiers that were asked for by parameter
 	Filters    []ec2.Filter
 	MaxResults *int32
@@ -136,6 +137,7 @@ func queryDigest(c Call, q Query) [sha256.Size]byte {
 	part(string(c.Scope.Account))
 	part(string(c.Scope.Region))
 	part(c.Action)
+	part(q.Of)
 	for _, id := range q.IDs {
 		part("id")
 		part(id)

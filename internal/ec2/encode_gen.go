@@ -7867,27 +7867,31 @@ func (x *StaleIpPermission) appendMembers(b []byte) []byte {
 		b = appendText(b, *x.IpProtocol)
 		b = append(b, "</ipProtocol>"...)
 	}
-	if len(x.IpRanges) == 0 {
-		b = append(b, "<ipRanges/>"...)
-	} else {
-		b = append(b, "<ipRanges>"...)
-		for i := range x.IpRanges {
-			b = append(b, "<item>"...)
-			b = appendText(b, x.IpRanges[i])
-			b = append(b, "</item>"...)
+	if x.IpRanges != nil {
+		if len(x.IpRanges) == 0 {
+			b = append(b, "<ipRanges/>"...)
+		} else {
+			b = append(b, "<ipRanges>"...)
+			for i := range x.IpRanges {
+				b = append(b, "<item>"...)
+				b = appendText(b, x.IpRanges[i])
+				b = append(b, "</item>"...)
+			}
+			b = append(b, "</ipRanges>"...)
 		}
-		b = append(b, "</ipRanges>"...)
 	}
-	if len(x.PrefixListIds) == 0 {
-		b = append(b, "<prefixListIds/>"...)
-	} else {
-		b = append(b, "<prefixListIds>"...)
-		for i := range x.PrefixListIds {
-			b = append(b, "<item>"...)
-			b = appendText(b, x.PrefixListIds[i])
-			b = append(b, "</item>"...)
+	if x.PrefixListIds != nil {
+		if len(x.PrefixListIds) == 0 {
+			b = append(b, "<prefixListIds/>"...)
+		} else {
+			b = append(b, "<prefixListIds>"...)
+			for i := range x.PrefixListIds {
+				b = append(b, "<item>"...)
+				b = appendText(b, x.PrefixListIds[i])
+				b = append(b, "</item>"...)
+			}
+			b = append(b, "</prefixListIds>"...)
 		}
-		b = append(b, "</prefixListIds>"...)
 	}
 	if x.ToPort != nil {
 		b = append(b, "<toPort>"...)
@@ -8981,27 +8985,31 @@ func (x *VpcPeeringConnectionVpcInfo) appendMembers(b []byte) []byte {
 		b = appendText(b, *x.CidrBlock)
 		b = append(b, "</cidrBlock>"...)
 	}
-	if len(x.Ipv6CidrBlockSet) == 0 {
-		b = append(b, "<ipv6CidrBlockSet/>"...)
-	} else {
-		b = append(b, "<ipv6CidrBlockSet>"...)
-		for i := range x.Ipv6CidrBlockSet {
-			b = append(b, "<item>"...)
-			b = x.Ipv6CidrBlockSet[i].appendMembers(b)
-			b = append(b, "</item>"...)
+	if x.Ipv6CidrBlockSet != nil {
+		if len(x.Ipv6CidrBlockSet) == 0 {
+			b = append(b, "<ipv6CidrBlockSet/>"...)
+		} else {
+			b = append(b, "<ipv6CidrBlockSet>"...)
+			for i := range x.Ipv6CidrBlockSet {
+				b = append(b, "<item>"...)
+				b = x.Ipv6CidrBlockSet[i].appendMembers(b)
+				b = append(b, "</item>"...)
+			}
+			b = append(b, "</ipv6CidrBlockSet>"...)
 		}
-		b = append(b, "</ipv6CidrBlockSet>"...)
 	}
-	if len(x.CidrBlockSet) == 0 {
-		b = append(b, "<cidrBlockSet/>"...)
-	} else {
-		b = append(b, "<cidrBlockSet>"...)
-		for i := range x.CidrBlockSet {
-			b = append(b, "<item>"...)
-			b = x.CidrBlockSet[i].appendMembers(b)
-			b = append(b, "</item>"...)
+	if x.CidrBlockSet != nil {
+		if len(x.CidrBlockSet) == 0 {
+			b = append(b, "<cidrBlockSet/>"...)
+		} else {
+			b = append(b, "<cidrBlockSet>"...)
+			for i := range x.CidrBlockSet {
+				b = append(b, "<item>"...)
+				b = x.CidrBlockSet[i].appendMembers(b)
+				b = append(b, "</item>"...)
+			}
+			b = append(b, "</cidrBlockSet>"...)
 		}
-		b = append(b, "</cidrBlockSet>"...)
 	}
 	if x.OwnerId != nil {
 		b = append(b, "<ownerId>"...)

@@ -153,7 +153,7 @@ func DefaultOf(tx *state.Tx, id vpc.VPCID) *vpc.SecurityGroup {
 }
 
 // ForInterface reads the groups that are to be put on an interface in a subnet: each once, in the order
-// given, of the subnet's VPC and not too many (G9). form says in which words an unknown one is refused.
+// given, of the subnet's VPC or associated with it, and not too many (G9). form says in which words an unknown one is refused.
 func ForInterface(tx *state.Tx, c call.Call, form *call.IDForm, ids []string, s *vpc.Subnet) ([]vpc.GroupID, error) {
 	var out []vpc.GroupID
 	for _, id := range ids {
@@ -161,7 +161,7 @@ func ForInterface(tx *state.Tx, c call.Call, form *call.IDForm, ids []string, s 
 		if err != nil {
 			return nil, err
 		}
-		if g.VPC != s.VPC {
+		if g.VPC != s.VPC && tx.Association(g.ID, s.VPC) == nil {
 			return nil, apierr.New(apierr.CodeInvalidParameter,
 				"Security group %s and subnet %s belong to different networks. The group is of %s, the subnet of %s.",
 				g.ID, s.ID, g.VPC, s.VPC)
@@ -234,8 +234,9 @@ func Remove(tx *state.Tx, g *vpc.SecurityGroup) {
 	tx.Delete(g)
 }
 
-// dependents says what keeps a group from being deleted: interfaces that carry it, attached or not, and rules
-// of other groups that reference it (G126). Its own rules do not.
+// dependents says what keeps a group from being deleted: interfaces that carry it, attached or not (G126), rules of
+// other groups of its VPC that reference it, and its associations with other VPCs. Its own rules do not, nor those of
+// groups in other VPCs, which become stale (G91).
 func dependents(tx *state.Tx, g *vpc.SecurityGroup) []string {
 	var out []string
 	for i := range tx.InterfacesWith(g.ID) {
@@ -245,13 +246,17 @@ func dependents(tx *state.Tx, g *vpc.SecurityGroup) []string {
 		}
 		out = append(out, what)
 	}
-	return append(out, referencesTo(tx, g)...)
+	out = append(out, referencesTo(tx, g)...)
+	for a := range tx.AssociationsOf(g.ID) {
+		out = append(out, "association with "+string(a.VPC))
+	}
+	return out
 }
 
-// referencesTo are the rules of other groups that reference a group.
+// referencesTo are the rules of other groups in the same network that reference a group.
 func referencesTo(tx *state.Tx, g *vpc.SecurityGroup) (out []string) {
 	for r := range tx.RulesAbout(g.ID) {
-		if r.Group != g.ID {
+		if r.Group != g.ID && r.Source.GroupVPC == "" {
 			out = append(out, "rule "+string(r.ID)+" of "+string(r.Group))
 		}
 	}
@@ -391,8 +396,13 @@ func wireGroup(w *state.Snapshot, g *vpc.SecurityGroup, scratch *permissionScrat
 		out.VpcId = nil
 	}
 	scratch.rules = slices.AppendSeq(scratch.rules[:0], w.RulesOf(g.ID))
-	out.IpPermissions = scratch.permissions(packet.Ingress)
-	out.IpPermissionsEgress = scratch.permissions(packet.Egress)
+	out.IpPermissions = scratch.permissions(w, packet.Ingress)
+	out.IpPermissionsEgress = scratch.permissions(w, packet.Egress)
+}
+
+// Permissions are rules of a group, those of one direction, as permissions.
+func Permissions(w *state.Snapshot, rules []*vpc.Rule, d packet.Direction) []ec2.IpPermission {
+	return (&permissionScratch{rules: rules}).permissions(w, d)
 }
 
 // permissionScratch gathers the rules of one group after another into permissions. It keeps its room from group
@@ -404,7 +414,7 @@ type permissionScratch struct {
 
 // permissions are the rules of a direction as permissions: one for each protocol and ports, in the order in
 // which the first rule of each was added.
-func (s *permissionScratch) permissions(d packet.Direction) []ec2.IpPermission {
+func (s *permissionScratch) permissions(w *state.Snapshot, d packet.Direction) []ec2.IpPermission {
 	s.services = s.services[:0]
 	for _, r := range s.rules {
 		if r.Direction == d && !slices.Contains(s.services, r.Service) {
@@ -417,7 +427,7 @@ func (s *permissionScratch) permissions(d packet.Direction) []ec2.IpPermission {
 	}
 	for _, r := range s.rules {
 		if r.Direction == d {
-			addSource(&out[slices.Index(s.services, r.Service)], r)
+			addSource(w, &out[slices.Index(s.services, r.Service)], r)
 		}
 	}
 	return out

@@ -5,7 +5,8 @@
 // make, change or remove what groups depend on.
 //
 // Invariants: a group's rules are pairwise different and within the quotas, each direction and family on its own.
-// A group goes only when no interface carries it and no rule of another one references it. A call that adds or
+// A group goes only when no interface carries it, no rule of another one of its VPC references it and no other VPC
+// is associated with it. A rule references what it reaches when it is made. A call that adds or
 // removes several rules does all or nothing.
 package group
 

@@ -114,16 +114,18 @@ func wireProtocol(p packet.Proto) *string {
 }
 
 // addSource adds a rule's source to the permission with its service.
-func addSource(p *ec2.IpPermission, r *vpc.Rule) {
+func addSource(w *state.Snapshot, p *ec2.IpPermission, r *vpc.Rule) {
 	var description *string
 	if r.Description != "" {
 		description = &r.Description
 	}
 	switch cidr := r.Source.CIDR; {
 	case r.Source.Group != "":
-		id, owner := string(r.Source.Group), string(r.Source.GroupAccount)
-		p.UserIdGroupPairs = append(p.UserIdGroupPairs,
-			ec2.UserIdGroupPair{GroupId: &id, GroupName: call.Optional(r.Source.GroupName), UserId: &owner, Description: description})
+		id, owner, far := string(r.Source.Group), string(r.Source.GroupAccount), farSide(w, r)
+		p.UserIdGroupPairs = append(p.UserIdGroupPairs, ec2.UserIdGroupPair{
+			GroupId: &id, GroupName: call.Optional(r.Source.GroupName), UserId: &owner, Description: description,
+			VpcId: far.vpc, VpcPeeringConnectionId: far.link, PeeringStatus: far.status,
+		})
 	case r.Source.PrefixList != "":
 		p.PrefixListIds = append(p.PrefixListIds,
 			ec2.PrefixListId{PrefixListId: new(string(r.Source.PrefixList)), Description: description})
@@ -135,7 +137,7 @@ func addSource(p *ec2.IpPermission, r *vpc.Rule) {
 }
 
 // wireRule is a rule as the operations on single rules tell it; without tags it has no list of tags.
-func wireRule(r *vpc.Rule) ec2.SecurityGroupRule {
+func wireRule(w *state.Snapshot, r *vpc.Rule) ec2.SecurityGroupRule {
 	id := string(r.ID)
 	from, to, _ := vpc.PortsOf(r.Service)
 	out := ec2.SecurityGroupRule{
@@ -152,8 +154,10 @@ func wireRule(r *vpc.Rule) ec2.SecurityGroupRule {
 	}
 	switch cidr := r.Source.CIDR; {
 	case r.Source.Group != "":
+		far := farSide(w, r)
 		out.ReferencedGroupInfo = &ec2.ReferencedSecurityGroup{
 			GroupId: new(string(r.Source.Group)), UserId: new(string(r.Source.GroupAccount)),
+			VpcId: far.vpc, VpcPeeringConnectionId: far.link, PeeringStatus: far.status,
 		}
 	case r.Source.PrefixList != "":
 		out.PrefixListId = new(string(r.Source.PrefixList))
@@ -199,7 +203,7 @@ func describeSecurityGroupRules(tx *state.Tx, c call.Call, in *ec2.DescribeSecur
 	}
 	out := &ec2.DescribeSecurityGroupRulesResult{NextToken: next, SecurityGroupRules: make([]ec2.SecurityGroupRule, len(page))}
 	for i, r := range page {
-		out.SecurityGroupRules[i] = wireRule(r)
+		out.SecurityGroupRules[i] = wireRule(tx.Snapshot, r)
 		if r.Tags == nil {
 			out.SecurityGroupRules[i].Tags = []ec2.Tag{}
 		}

@@ -95,7 +95,7 @@ func authorize(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet.Directi
 	}
 	out := make([]ec2.SecurityGroupRule, len(drafts))
 	for i, d := range drafts {
-		out[i] = wireRule(putRule(tx, c, g, d, tags[ec2.ResourceTypeSecurityGroupRule]))
+		out[i] = wireRule(tx.Snapshot, putRule(tx, c, g, d, tags[ec2.ResourceTypeSecurityGroupRule]))
 	}
 	return out, nil
 }

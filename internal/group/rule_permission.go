@@ -115,8 +115,8 @@ func (p *permissionReader) prefixList(id string) error {
 	return apierr.New(apierr.CodeInvalidPrefixListIDNotFound, "The prefix list ID '%s' does not exist", id)
 }
 
-// pair is the group that a pair of account and group names. The account need not be given. What Describe
-// answers about peerings may be sent back and says nothing new.
+// pair is the group that a pair of account and group names. The account need not be given, not even that of a peer.
+// What Describe answers about peerings may be sent back and says nothing new.
 func (p *permissionReader) pair(in *ec2.UserIdGroupPair) (vpc.Source, error) {
 	if p.group.VPC.Classic() {
 		return p.classicPair(in)
@@ -137,23 +137,40 @@ func (p *permissionReader) pair(in *ec2.UserIdGroupPair) (vpc.Source, error) {
 	if p.existing {
 		return vpc.Source{Group: vpc.GroupID(*in.GroupId)}, nil
 	}
-	g, err := findGroup(p.tx, p.c, *in.GroupId)
-	if err != nil {
-		return vpc.Source{}, err
+	g := p.tx.Group(vpc.GroupID(*in.GroupId))
+	if g == nil {
+		return vpc.Source{}, call.GroupForm.NotFound(*in.GroupId)
 	}
 	return p.reference(g, call.Text(in.UserId))
 }
 
-// reference is the source that a group is, if the rule's group may reference it (G40).
+// reference is the source that a group is, if the rule's group may reference it: a group of the same VPC (G40), or
+// one of another VPC, of whatever account, that it reaches (G79, G80). Of other groups of other accounts the
+// caller learns nothing.
 func (p *permissionReader) reference(g *vpc.SecurityGroup, account string) (vpc.Source, error) {
-	switch {
-	case account != "" && account != string(g.Scope.Account):
+	source := vpc.Source{Group: g.ID, GroupAccount: g.Scope.Account}
+	if account != "" && account != string(g.Scope.Account) {
 		return vpc.Source{}, apierr.New(apierr.CodeInvalidGroupNotFound,
 			"The security group '%s' does not exist in account '%s'", g.ID, account)
-	case g.VPC != p.group.VPC && !p.existing:
-		return vpc.Source{}, differentNetworks(p.group, g)
 	}
-	return vpc.Source{Group: g.ID, GroupAccount: g.Scope.Account}, nil
+	if p.existing {
+		return source, nil
+	}
+	link, ok := Reaches(p.tx.Snapshot, p.group.VPC, g)
+	switch {
+	case ok:
+	case g.Scope == p.c.Scope || known(p.tx, p.c, p.group.VPC, g.VPC):
+		return vpc.Source{}, differentNetworks(p.group, g)
+	default:
+		return vpc.Source{}, call.GroupForm.NotFound(string(g.ID))
+	}
+	if g.VPC != p.group.VPC {
+		source.GroupVPC = g.VPC
+	}
+	if link != nil {
+		source.Peering = link.ID
+	}
+	return source, nil
 }
 
 // differentNetworks is the answer to a reference of a group's rule to another group that it cannot reach.
@@ -164,9 +181,9 @@ func differentNetworks(of, to *vpc.SecurityGroup) error {
 }
 
 // wire is the draft as a permission of one source, as it was asked for.
-func (d draft) wire() ec2.IpPermission {
+func (d draft) wire(w *state.Snapshot) ec2.IpPermission {
 	out := wireService(d.service)
-	addSource(&out, &vpc.Rule{Source: d.source, Description: call.Text(d.description)})
+	addSource(w, &out, &vpc.Rule{Source: d.source, Description: call.Text(d.description)})
 	for i := range out.UserIdGroupPairs {
 		out.UserIdGroupPairs[i].UserId = call.Optional(call.Text(out.UserIdGroupPairs[i].UserId))
 	}

@@ -79,7 +79,7 @@ func revoke(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet.Direction,
 	}
 	for _, r := range rules {
 		tx.Delete(r)
-		revoked = append(revoked, wireRevoked(r))
+		revoked = append(revoked, wireRevoked(tx.Snapshot, r))
 	}
 	return revoked, unknown, nil
 }
@@ -118,7 +118,7 @@ func rulesByPermission(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet
 		case r != nil:
 			rules = append(rules, r)
 		case tolerant:
-			unknown = append(unknown, want.wire())
+			unknown = append(unknown, want.wire(tx.Snapshot))
 		default:
 			return nil, nil, noSuchRule(g, want)
 		}
@@ -137,8 +137,8 @@ func noSuchRule(g *vpc.SecurityGroup, d draft) error {
 		"The specified rule does not exist in this security group. %s has no %s rule for %s.", g.ID, d.direction, d.identity().Describe())
 }
 
-func wireRevoked(r *vpc.Rule) ec2.RevokedSecurityGroupRule {
-	w := wireRule(r)
+func wireRevoked(snap *state.Snapshot, r *vpc.Rule) ec2.RevokedSecurityGroupRule {
+	w := wireRule(snap, r)
 	out := ec2.RevokedSecurityGroupRule{
 		SecurityGroupRuleId: w.SecurityGroupRuleId, GroupId: w.GroupId, IsEgress: w.IsEgress,
 		IpProtocol: w.IpProtocol, FromPort: w.FromPort, ToPort: w.ToPort,

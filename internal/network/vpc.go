@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/group"
+	"sallyport.dev/sallyport/internal/peering"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -169,8 +170,8 @@ func createVpc(tx *state.Tx, c call.Call, in *ec2.CreateVpcRequest) (*ec2.Create
 }
 
 // vpcDependents lists what still is in a VPC and must go before it: everything but what comes and goes with it.
-func vpcDependents(tx *state.Tx, v *vpc.VPC) []string {
-	var out []string
+func vpcDependents(tx *state.Tx, c call.Call, v *vpc.VPC) []string {
+	out := peering.Dependents(tx, c, v)
 	for s := range tx.SubnetsOf(v.ID) {
 		out = append(out, string(s.ID))
 	}
@@ -190,7 +191,7 @@ func deleteVpc(tx *state.Tx, c call.Call, in *ec2.DeleteVpcRequest) (ec2.Return,
 	if err != nil {
 		return ec2.Return{}, err
 	}
-	if others := vpcDependents(tx, v); len(others) > 0 {
+	if others := vpcDependents(tx, c, v); len(others) > 0 {
 		return ec2.Return{}, call.InTheWay("vpc", string(v.ID), others)
 	}
 	for g := range tx.GroupsOf(v.ID) {

@@ -8,6 +8,7 @@ import (
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/group"
+	"sallyport.dev/sallyport/internal/peering"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -79,6 +80,9 @@ func associateVpcCidrBlock(tx *state.Tx, c call.Call, in *ec2.AssociateVpcCidrBl
 	}
 	if len(v.Blocks) >= most {
 		return nil, tooManyBlocks(string(v.ID), most)
+	}
+	if err := peering.AdmitBlock(tx, c, v, b.Prefix); err != nil {
+		return nil, err
 	}
 	next.Blocks = append(slices.Clone(v.Blocks), b)
 	out.CidrBlockAssociation = wireVPCBlock(b, ec2.VpcCidrBlockStateCodeAssociating)

@@ -1,5 +1,5 @@
 // Package ops is the table of every action that is served, and the few operations that are about resources of
-// all kinds: tags.
+// all kinds: tags, and the removal of what is over.
 //
 // It is not where an action gets its meaning: each kind of resource has a room of its own, which this one gathers.
 //

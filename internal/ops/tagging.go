@@ -9,6 +9,7 @@ import (
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/peering"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -18,7 +19,8 @@ const taggedAtOnceMax = 1000
 
 // taggableForms are the forms of everything that carries tags. No prefix here begins another one.
 func taggableForms() []*call.IDForm {
-	return []*call.IDForm{&call.InterfaceForm, &call.InstanceForm, &call.GroupForm, &call.RuleForm, &call.SubnetForm, &call.VPCForm}
+	return []*call.IDForm{&call.InterfaceForm, &call.InstanceForm, &call.GroupForm, &call.RuleForm, &call.SubnetForm, &call.VPCForm,
+		&call.PeeringForm}
 }
 
 func tagActions() []call.Operation {
@@ -155,6 +157,7 @@ func tagsIn(tx *state.Tx, c call.Call, filters []ec2.Filter) []taggedAs {
 		out = appendAllTags(out, tx.RulesIn(c.Scope))
 		out = appendAllTags(out, tx.SubnetsIn(c.Scope))
 		out = appendAllTags(out, tx.VPCsIn(c.Scope))
+		out = appendAllTags(out, peering.Seen(tx, c))
 	}
 	slices.SortFunc(out, func(a, b taggedAs) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.tag.Key, b.tag.Key))

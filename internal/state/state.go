@@ -134,10 +134,10 @@ func NewSnapshot() *Snapshot {
 		vpc.KindInterface: newInterfaces(),
 		vpc.KindPeering: newTable(nil,
 			func(p *vpc.Peering) []string {
-				return []string{key(string(p.Requester.VPC)), key(string(p.Accepter.VPC))}
+				return twoKeys(key(string(p.Requester.VPC)), key(string(p.Accepter.VPC)))
 			},
 			func(p *vpc.Peering) []string {
-				return []string{scopeKey(p.Requester.Scope), scopeKey(p.Accepter.Scope)}
+				return twoKeys(scopeKey(p.Requester.Scope), scopeKey(p.Accepter.Scope))
 			}),
 		vpc.KindAssociation: newTable(nil,
 			func(a *vpc.Association) []string { return []string{key(string(a.Group))} },
@@ -231,6 +231,14 @@ func unlessEmpty(id string) []string {
 		return nil
 	}
 	return []string{key(id)}
+}
+
+// twoKeys are the keys of what has two ends, which may be one.
+func twoKeys(a, b string) []string {
+	if a == b {
+		return []string{a}
+	}
+	return []string{a, b}
 }
 
 func scopeKey(s vpc.Scope) string { return key(string(s.Account), string(s.Region)) }

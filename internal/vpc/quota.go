@@ -25,6 +25,8 @@ type Quotas struct {
 	NetworkACLsPerVPC  int
 	EntriesPerACL      int // each direction and family on its own, the last one, which denies, included
 	Images             int // a region
+	PeeringsPerVPC     int // active
+	PeeringRequests    int // that wait for an answer, a region
 
 	// Of EC2-Classic.
 	ClassicGroups            int // a region
@@ -59,6 +61,8 @@ func GuideQuotas() Quotas {
 		NetworkACLsPerVPC:  200,
 		EntriesPerACL:      20,
 		Images:             1000,
+		PeeringsPerVPC:     50,
+		PeeringRequests:    25,
 
 		ClassicGroups:            500,
 		ClassicRulesPerGroup:     100,

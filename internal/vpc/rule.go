@@ -24,8 +24,8 @@ type Source struct {
 	// GroupVPC is Group's VPC where that is not the rule's own; empty: it is. A
 	// rule keeps it when the group is gone.
 	GroupVPC VPCID
-	// Peering is the connection over which Group was named when the rule was made;
-	// empty: none. Whether it still holds is asked of the world.
+	// Peering is the last connection over which the rule's VPC reached Group; empty:
+	// there was none. Whether it still does is asked of the world.
 	Peering PeeringID
 }
 

@@ -138,6 +138,13 @@ type Taggable interface {
 // Scoped is an entity of one region of one account.
 type Scoped interface{ In() Scope }
 
+// Shared is an entity that more than one account may know of, each in its own way.
+type Shared interface {
+	Entity
+	// SeenBy is the entity as calls of a scope see it at a time; nil if they do not.
+	SeenBy(Scope, time.Time) Entity
+}
+
 // Account owns resources.
 type Account struct {
 	ID      AccountID

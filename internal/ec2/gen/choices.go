@@ -20,6 +20,11 @@ func absentWhenNil() map[string]bool {
 		"Subnet.Tags":                    true,
 		// AWS's CLI examples: Authorize answers rules without tags, DescribeSecurityGroupRules with an empty set.
 		"SecurityGroupRule.Tags": true,
+		// Recorded answers: of an accepter that has not accepted only owner, VPC and region; stale permissions without
+		// ranges and prefix lists.
+		"VpcPeeringConnectionVpcInfo.*":   true,
+		"StaleIpPermission.IpRanges":      true,
+		"StaleIpPermission.PrefixListIds": true,
 		// Older clients expect only <return>; the newer element appears when there is something to say.
 		"RevokeSecurityGroupIngressResult.UnknownIpPermissions": true,
 		"RevokeSecurityGroupEgressResult.UnknownIpPermissions":  true,

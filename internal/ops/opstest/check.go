@@ -42,7 +42,7 @@ func CheckNetworks(w *state.Snapshot) error {
 			wrong("%s carries %v", i.ID, i.Groups)
 		}
 		for _, g := range i.Groups {
-			if w.Group(g) == nil || w.Group(g).VPC != i.VPC {
+			if w.Group(g) == nil || w.Group(g).VPC != i.VPC && w.Association(g, i.VPC) == nil {
 				wrong("%s of %s carries %s", i.ID, i.VPC, g)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/instance"
 	"sallyport.dev/sallyport/internal/network"
+	"sallyport.dev/sallyport/internal/ops"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -74,7 +75,7 @@ func (s *Story) hostDirective(words []string) string {
 			s.t.Fatal(err)
 		}
 		s.lab.later += d
-		s.Commit(func(tx *state.Tx, c call.Call) { instance.Reap(tx, c.Now) })
+		s.Commit(func(tx *state.Tx, c call.Call) { ops.Reap(tx, c.Now) })
 		return ""
 	case "console":
 		if s.lab.consoles == nil {
