@@ -26,9 +26,14 @@ func furnished(t *testing.T) *opstest.Story {
 		"call CreateNetworkInterface SubnetId=subnet-4 SecurityGroupId.1=sg-2",
 		"call RunInstances ImageId=ami-00000000000000001 MinCount=1 MaxCount=1 SubnetId=subnet-4 SecurityGroupId.1=sg-2",
 		"report h1 i-1 up",
+		"call CreateVpc CidrBlock=10.1.0.0/16",
+		"call CreateVpcPeeringConnection VpcId=vpc-2 PeerVpcId=vpc-3",
+		"call AcceptVpcPeeringConnection VpcPeeringConnectionId=pcx-1",
+		"call AssociateSecurityGroupVpc GroupId=sg-2 VpcId=vpc-3",
 		"----", "",
 	}, "\n"))
-	if s.World.Interface(vpc.InterfaceID(s.Long("eni-2"))) == nil || s.World.Instance(vpc.InstanceID(s.Long("i-1"))) == nil {
+	if s.World.Interface(vpc.InterfaceID(s.Long("eni-2"))) == nil || s.World.Instance(vpc.InstanceID(s.Long("i-1"))) == nil ||
+		s.World.Association(vpc.GroupID(s.Long("sg-2")), vpc.VPCID(s.Long("vpc-3"))) == nil {
 		t.Fatal("the world is not furnished")
 	}
 	return s
@@ -75,7 +80,7 @@ func TestRecordedRequests(t *testing.T) {
 		for name, value := range r.Params {
 			foreign = append(foreign, name+"="+value)
 			kind, _, found := strings.Cut(value, "-")
-			for _, known := range []string{"vpc-2", "subnet-4", "sg-2", "eni-1", "i-1"} {
+			for _, known := range []string{"vpc-2", "subnet-4", "sg-2", "eni-1", "i-1", "pcx-1"} {
 				if found && strings.HasPrefix(known, kind+"-") {
 					value = s.Long(known)
 				}

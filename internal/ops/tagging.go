@@ -19,8 +19,10 @@ const taggedAtOnceMax = 1000
 
 // taggableForms are the forms of everything that carries tags. No prefix here begins another one.
 func taggableForms() []*call.IDForm {
-	return []*call.IDForm{&call.InterfaceForm, &call.InstanceForm, &call.GroupForm, &call.RuleForm, &call.SubnetForm, &call.VPCForm,
-		&call.PeeringForm}
+	return []*call.IDForm{
+		&call.InterfaceForm, &call.InstanceForm, &call.GroupForm, &call.RuleForm, &call.SubnetForm, &call.VPCForm,
+		&call.PeeringForm,
+	}
 }
 
 func tagActions() []call.Operation {

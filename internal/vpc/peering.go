@@ -2,7 +2,6 @@ package vpc
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -175,8 +174,3 @@ func (a *Association) In() Scope { return a.Scope }
 
 // AssociationKey is the key of a group's association with a VPC.
 func AssociationKey(g GroupID, v VPCID) string { return string(g) + "/" + string(v) }
-
-// Overlap says whether any block of one VPC overlaps one of another.
-func Overlap(a, b []netip.Prefix) bool {
-	return slices.ContainsFunc(a, func(p netip.Prefix) bool { return slices.ContainsFunc(b, p.Overlaps) })
-}

@@ -51,6 +51,7 @@ func CheckNetworks(w *state.Snapshot) error {
 		}
 	}
 	errs = append(errs, checkInstances(w)...)
+	errs = append(errs, checkConnections(w)...)
 	for e := range w.All(vpc.KindSubnet) {
 		s := e.(*vpc.Subnet)
 		left := vpc.Usable(s.Block)
@@ -62,6 +63,36 @@ func CheckNetworks(w *state.Snapshot) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkConnections holds that two VPCs are connected once, that their blocks do not overlap, and that groups are
+// associated with VPCs that exist.
+func checkConnections(w *state.Snapshot) (errs []error) {
+	for e := range w.All(vpc.KindPeering) {
+		p := e.(*vpc.Peering)
+		if !p.Active() {
+			continue
+		}
+		a, b := w.VPC(p.Requester.VPC), w.VPC(p.Accepter.VPC)
+		if a == nil || b == nil {
+			errs = append(errs, fmt.Errorf("%s connects %s and %s, which are not both there", p.ID, p.Requester.VPC, p.Accepter.VPC))
+			continue
+		}
+		if other := w.ActivePeering(a.ID, b.ID); other != p {
+			errs = append(errs, fmt.Errorf("%s and %s connect %s and %s", p.ID, other.ID, a.ID, b.ID))
+		}
+		for _, block := range a.Blocks {
+			if slices.ContainsFunc(b.Blocks, func(o vpc.Block) bool { return o.Prefix.Overlaps(block.Prefix) }) {
+				errs = append(errs, fmt.Errorf("%s connects %s and %s, which both have %s", p.ID, a.ID, b.ID, block.Prefix))
+			}
+		}
+	}
+	for e := range w.All(vpc.KindAssociation) {
+		if a := e.(*vpc.Association); w.Group(a.Group) == nil || w.VPC(a.VPC) == nil {
+			errs = append(errs, fmt.Errorf("%s is associated with %s, and not both are there", a.Group, a.VPC))
+		}
+	}
+	return errs
 }
 
 func checkInstances(w *state.Snapshot) (errs []error) {
