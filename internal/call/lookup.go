@@ -46,6 +46,20 @@ var (
 		MissingText:   "The security group rule ID '%s' does not exist",
 		MissingMany:   "The security group rule IDs '%s' do not exist",
 	}
+	// PrefixListForm is for prefix lists that rules and routes name.
+	PrefixListForm = IDForm{
+		Kind: vpc.KindPrefixList, Prefix: "pl-",
+		Malformed: apierr.CodeInvalidPrefixListIdMalformed,
+		Missing:   apierr.CodeInvalidPrefixListIDNotFound, MissingText: "The prefix list ID '%s' does not exist",
+		MissingMany: "The prefix list IDs '%s' do not exist",
+	}
+	// ManagedPrefixListForm is for prefix lists of which the call is about.
+	ManagedPrefixListForm = IDForm{
+		Kind: vpc.KindPrefixList, Prefix: "pl-",
+		Malformed: apierr.CodeInvalidPrefixListIdMalformed,
+		Missing:   apierr.CodeInvalidPrefixListIDNotFound, MissingText: "The prefix list (%s) does not exist.",
+		MissingMany: "The prefix lists (%s) do not exist.",
+	}
 	VPCForm = IDForm{
 		Kind: vpc.KindVPC, Prefix: "vpc-",
 		Malformed: apierr.CodeInvalidVpcIDMalformed,

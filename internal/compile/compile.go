@@ -81,7 +81,7 @@ func compilePolicies(s *state.Snapshot, groups []vpc.GroupID) [2]*program.Policy
 	for _, g := range groups {
 		for r := range s.RulesOf(g) {
 			p := out[r.Direction]
-			p.Rules = append(p.Rules, compileRule(r))
+			p.Rules = append(p.Rules, compileRule(s, r))
 		}
 	}
 	for _, p := range out {
@@ -90,10 +90,18 @@ func compilePolicies(s *state.Snapshot, groups []vpc.GroupID) [2]*program.Policy
 	return out
 }
 
-func compileRule(r *vpc.Rule) program.Rule {
+// compileRule resolves a rule's source. A prefix list stands for what it holds now; one that is empty, or gone, for
+// nobody.
+func compileRule(s *state.Snapshot, r *vpc.Rule) program.Rule {
 	out := program.Rule{ID: program.RuleID(r.ID), Service: r.Service, Group: program.GroupID(r.Source.Group)}
 	if r.Source.CIDR.IsValid() {
 		out.Prefixes = []netip.Prefix{r.Source.CIDR}
+	}
+	if l := s.PrefixList(r.Source.PrefixList); l != nil {
+		for _, e := range l.Entries {
+			out.Prefixes = append(out.Prefixes, e.Prefix)
+		}
+		slices.SortFunc(out.Prefixes, netip.Prefix.Compare)
 	}
 	return out
 }

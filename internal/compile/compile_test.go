@@ -3,8 +3,11 @@ package compile
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,6 +98,60 @@ func checkReferences(t *testing.T, h *program.Host) {
 	}
 }
 
+func prefixList(id vpc.PrefixListID, blocks string) *vpc.PrefixList {
+	l := &vpc.PrefixList{ID: id}
+	for _, b := range strings.Fields(blocks) {
+		l.Entries = append(l.Entries, vpc.PrefixListEntry{Prefix: netip.MustParsePrefix(b)})
+	}
+	return l
+}
+
+// A change of a prefix list touches the interfaces whose rules name it, and no others.
+func TestPrefixListTouchesWhoNamesIt(t *testing.T) {
+	tx := withVPCs().Begin()
+	tx.Put(prefixList("pl-1", "10.1.0.0/16 10.0.0.0/24"))
+	for n, group := range []vpc.GroupID{"sg-names", "sg-names", "sg-does-not"} {
+		inst := vpc.InstanceID(fmt.Sprintf("i-%d", n))
+		tx.Put(&vpc.Instance{ID: inst, VPC: "vpc-0", Host: "h1", State: vpc.Running})
+		tx.Put(&vpc.Interface{
+			ID: vpc.InterfaceID(fmt.Sprintf("eni-%d", n)), VPC: "vpc-0", Groups: []vpc.GroupID{group},
+			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + n)})}, Attachment: &vpc.Attachment{Instance: inst},
+		})
+	}
+	service := packet.Service{Proto: packet.TCP, Ports: packet.PortRange{From: 80, To: 80}}
+	tx.Put(&vpc.Rule{ID: "sgr-1", Group: "sg-names", Service: service, Source: vpc.Source{PrefixList: "pl-1"}})
+	tx.Put(&vpc.Rule{ID: "sgr-2", Group: "sg-does-not", Service: service, Source: vpc.Source{CIDR: vpc.AllIPv4}})
+	c, h := New("h1"), program.NewHost()
+	world := tx.Next(1)
+	h.Apply(c.Update(world, nil))
+	for _, step := range []struct {
+		blocks string
+		want   []program.InterfaceID // touched
+		holds  []string              // what the rule then admits
+	}{
+		{"10.1.0.0/16", []program.InterfaceID{"eni-0", "eni-1"}, []string{"10.1.0.0/16"}},
+		{"10.1.0.0/16", nil, []string{"10.1.0.0/16"}}, // another name, say
+		{"", []program.InterfaceID{"eni-0", "eni-1"}, nil},
+		{"fd00::/8 10.0.0.0/8", []program.InterfaceID{"eni-0", "eni-1"}, []string{"10.0.0.0/8", "fd00::/8"}},
+	} {
+		tx := world.Begin()
+		tx.Put(prefixList("pl-1", step.blocks))
+		world = tx.Next(world.Revision() + 1)
+		d := c.Update(world, tx.Changes())
+		h.Apply(d)
+		if diff := cmp.Diff(step.want, slices.Sorted(maps.Keys(d.Interfaces))); diff != "" {
+			t.Errorf("%q touched (-want +got):\n%s", step.blocks, diff)
+		}
+		var holds []string
+		for _, p := range h.Policies[h.Interfaces["eni-0"].Ingress].Rules[0].Prefixes {
+			holds = append(holds, p.String())
+		}
+		if diff := cmp.Diff(step.holds, holds); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", step.blocks, diff)
+		}
+	}
+}
+
 func pick[T any](r *rand.Rand, format string, n int) T {
 	return any(fmt.Sprintf(format, r.IntN(n))).(T)
 }
@@ -106,7 +163,8 @@ func mutate(r *rand.Rand, tx *state.Tx) {
 	instance := vpc.InstanceID(string(vpcID) + pick[string](r, "/i-%d", 4))
 	n := r.IntN(8)
 	eni := vpc.InterfaceID(fmt.Sprintf("%s/eni-%d", vpcID, n))
-	switch r.IntN(7) {
+	list := vpc.PrefixListID(pick[string](r, "pl-%d", 3))
+	switch r.IntN(8) {
 	case 0:
 		tx.Put(&vpc.VPC{ID: vpcID, Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", r.IntN(2)))}}})
 	case 1:
@@ -116,9 +174,12 @@ func mutate(r *rand.Rand, tx *state.Tx) {
 			ID: vpc.RuleID(string(groupID) + pick[string](r, "/sgr-%d", 5)), Group: groupID, Direction: packet.Direction(r.IntN(2)),
 			Service: packet.Service{Proto: packet.TCP, Ports: packet.PortRange{From: 80, To: 80}},
 		}
-		if r.IntN(2) == 0 {
+		switch r.IntN(3) {
+		case 0:
 			rule.Source.Group = vpc.GroupID(string(vpcID) + pick[string](r, "/sg-%d", 4))
-		} else {
+		case 1:
+			rule.Source.PrefixList = list
+		default:
 			rule.Source.CIDR = netip.MustParsePrefix("10.0.0.0/8")
 		}
 		tx.Put(rule)
@@ -128,6 +189,12 @@ func mutate(r *rand.Rand, tx *state.Tx) {
 		states := []vpc.InstanceState{vpc.Pending, vpc.Running, vpc.Stopping, vpc.Stopped, vpc.ShuttingDown, vpc.Terminated}
 		tx.Put(&vpc.Instance{ID: instance, VPC: vpcID, Host: vpc.HostID(pick[string](r, "h%d", 3)), State: states[r.IntN(6)], Boot: int64(r.IntN(3))})
 	case 6:
+		if r.IntN(4) == 0 {
+			tx.Delete(&vpc.PrefixList{ID: list})
+			return
+		}
+		tx.Put(prefixList(list, []string{"", "10.0.0.0/24", "10.1.0.0/16 10.0.0.0/24", "fd00::/8 ::/0"}[r.IntN(4)]))
+	case 7:
 		if old := tx.Interface(eni); old != nil && r.IntN(3) == 0 {
 			tx.Delete(old)
 			return

@@ -118,6 +118,8 @@ func (c *Compiler) touch(s *state.Snapshot, ch state.Change, w *work) {
 			for id := range c.carrying[e.Group] {
 				w.interfaces[id] = struct{}{}
 			}
+		case *vpc.PrefixList:
+			c.touchPrefixList(s, e.ID, w)
 		case *vpc.VPC:
 			c.touchVPC(e.ID, w)
 		case *vpc.Subnet:
@@ -148,6 +150,16 @@ func (c *Compiler) touchInstance(s *state.Snapshot, inst *vpc.Instance, w *work)
 	if old := c.instances[inst.ID]; old != nil {
 		for _, nic := range old.NICs {
 			w.interfaces[vpc.InterfaceID(nic.Interface)] = struct{}{}
+		}
+	}
+}
+
+// touchPrefixList notes the interfaces here of which a rule names the list. Rules that began or ceased to name it
+// are changes of their own.
+func (c *Compiler) touchPrefixList(s *state.Snapshot, id vpc.PrefixListID, w *work) {
+	for r := range s.RulesNaming(id) {
+		for i := range c.carrying[r.Group] {
+			w.interfaces[i] = struct{}{}
 		}
 	}
 }

@@ -102,13 +102,26 @@ func admit(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t packet.Tup
 
 // covers says whether an address is one that a rule's source stands for. A
 // reference to a group stands for the private addresses of the interfaces that
-// carry it.
+// carry it, a prefix list for its entries as they are now.
 func covers(s *state.Snapshot, in vpc.VPCID, src vpc.Source, remote netip.Addr) bool {
-	if src.Group == "" {
-		return src.CIDR.IsValid() && src.CIDR.Contains(remote)
+	switch {
+	case src.Group != "":
+		member := s.InterfaceAt(in, remote)
+		return member != nil && slices.Contains(member.Groups, src.Group)
+	case src.PrefixList != "":
+		list := s.PrefixList(src.PrefixList)
+		return list != nil && list.Holds(remote)
 	}
-	member := s.InterfaceAt(in, remote)
-	return member != nil && slices.Contains(member.Groups, src.Group)
+	return src.CIDR.IsValid() && src.CIDR.Contains(remote)
+}
+
+// isAll says whether a source is all addresses of a family: that block itself,
+// or a prefix list that holds it.
+func isAll(s *state.Snapshot, src vpc.Source, family netip.Prefix) bool {
+	if list := s.PrefixList(src.PrefixList); list != nil {
+		return slices.ContainsFunc(list.Entries, func(e vpc.PrefixListEntry) bool { return e.Prefix == family })
+	}
+	return src.CIDR == family
 }
 
 // untracked says whether a flow that begins with these admitting rules is not
@@ -119,7 +132,7 @@ func untracked(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p packet
 		return false
 	}
 	for _, family := range []netip.Prefix{vpc.AllIPv4, vpc.AllIPv6} {
-		fromAll := slices.ContainsFunc(admitting, func(r *vpc.Rule) bool { return r.Source.CIDR == family })
+		fromAll := slices.ContainsFunc(admitting, func(r *vpc.Rule) bool { return isAll(s, r.Source, family) })
 		if fromAll && openTo(s, i, d.Other(), p, family) {
 			return true
 		}
@@ -132,7 +145,7 @@ func untracked(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p packet
 func openTo(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p packet.Proto, family netip.Prefix) bool {
 	return slices.ContainsFunc(rules(s, i, d), func(r *vpc.Rule) bool {
 		all := r.Service.Proto == packet.AllProtos || r.Service.Proto == p && r.Service.Ports == packet.AllPorts
-		return all && r.Source.CIDR == family
+		return all && isAll(s, r.Source, family)
 	})
 }
 
@@ -152,7 +165,7 @@ func answersUntracked(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t
 	}
 	asked := t.Reverse()
 	return slices.ContainsFunc(rules(s, i, d.Other()), func(r *vpc.Rule) bool {
-		return r.Source.CIDR == family && r.Service.Matches(asked)
+		return isAll(s, r.Source, family) && r.Service.Matches(asked)
 	})
 }
 

@@ -51,9 +51,12 @@ func world(t *testing.T) *state.Snapshot {
 	}
 	add := func(id, group string, d packet.Direction, svc, source string) {
 		r := &vpc.Rule{ID: vpc.RuleID(id), Group: vpc.GroupID(group), Direction: d, Service: service(svc), Scope: scope}
-		if strings.HasPrefix(source, "sg-") {
+		switch {
+		case strings.HasPrefix(source, "sg-"):
 			r.Source.Group = vpc.GroupID(source)
-		} else {
+		case strings.HasPrefix(source, "pl-"):
+			r.Source.PrefixList = vpc.PrefixListID(source)
+		default:
 			r.Source.CIDR = netip.MustParsePrefix(source)
 		}
 		tx.Put(r)
@@ -66,7 +69,18 @@ func world(t *testing.T) *state.Snapshot {
 	add("sgr-6", "sg-other", packet.Egress, "all", "0.0.0.0/0")
 	add("sgr-7", "sg-web", packet.Ingress, "ping", "0.0.0.0/0")
 	add("sgr-8", "sg-web", packet.Ingress, "gre", "10.0.0.0/24")
+	tx.Put(&vpc.PrefixList{ID: "pl-1", Scope: scope, Name: "office", MaxEntries: 2, Entries: entries("10.0.0.12/32", "10.1.0.0/16")})
+	tx.Put(&vpc.PrefixList{ID: "pl-2", Scope: scope, Name: "none", MaxEntries: 1})
+	add("sgr-a", "sg-db", packet.Ingress, "tcp/80", "pl-1")
+	add("sgr-b", "sg-db", packet.Ingress, "tcp/22", "pl-2")
 	return tx.Next(1)
+}
+
+func entries(blocks ...string) (out []vpc.PrefixListEntry) {
+	for _, b := range blocks {
+		out = append(out, vpc.PrefixListEntry{Prefix: netip.MustParsePrefix(b)})
+	}
+	return out
 }
 
 func TestReach(t *testing.T) {
@@ -85,6 +99,9 @@ func TestReach(t *testing.T) {
 		{"10.0.0.12", "eni-web", "ping", true, "sgr-7", ""},
 		{"i-other", "10.0.0.10", "gre", true, "sgr-8", ""},
 		{"internet", "i-web", "tcp/80", false, "sgr-1", ""},
+		{"i-other", "i-db", "tcp/80", true, "sgr-a", ""},
+		{"i-web", "i-db", "tcp/80", false, "", `nearest: sgr-a of sg-db admits tcp 80 from pl-1 ("office", which has 10.0.0.12/32, 10.1.0.0/16)`},
+		{"i-other", "i-db", "tcp/22", false, "", `nearest: sgr-b of sg-db admits tcp 22 from pl-2 ("none", which is empty)`},
 	} {
 		t.Run(row.from+">"+row.to+" "+row.service, func(t *testing.T) {
 			a, err := Reach(s, Query{Scope: scope, From: row.from, To: row.to, Service: service(row.service)})
@@ -139,6 +156,39 @@ func TestTrackedAsAWSDocuments(t *testing.T) {
 	}
 	if j := Judge(s, web, packet.Egress, answer); j.Verdict != packet.Deny {
 		t.Errorf("a new outbound flow passes without an outbound rule: %+v", j)
+	}
+}
+
+// A prefix list admits what it holds at the time, of its family, and is as a block for all addresses if it holds
+// that block.
+func TestPrefixListIsWhatItHolds(t *testing.T) {
+	s := world(t)
+	db := s.Interface("eni-db")
+	in := func(blocks ...string) Judgement {
+		tx := s.Begin()
+		list := *tx.PrefixList("pl-1")
+		list.Entries = entries(blocks...)
+		tx.Put(&list)
+		return Judge(tx.Next(2), db, packet.Ingress, Packet{Tuple: packet.Tuple{
+			Proto: packet.TCP, Src: netip.MustParseAddr("10.0.0.12"), Dst: db.Primary(), SrcPort: 50000, DstPort: 80,
+		}})
+	}
+	for _, row := range []struct {
+		blocks  []string
+		want    packet.Verdict
+		tracked bool
+	}{
+		{[]string{"10.0.0.0/24"}, packet.Allow, true},
+		{[]string{"10.0.0.13/32", "10.0.0.12/32"}, packet.Allow, true},
+		{[]string{"10.0.0.13/32"}, packet.Deny, false},
+		{nil, packet.Deny, false},
+		{[]string{"::/0"}, packet.Deny, false},
+		{[]string{"0.0.0.0/0"}, packet.Allow, false},
+		{[]string{"0.0.0.0/1", "128.0.0.0/1"}, packet.Allow, true},
+	} {
+		if j := in(row.blocks...); j.Verdict != row.want || j.Tracked != row.tracked {
+			t.Errorf("%v: %+v", row.blocks, j)
+		}
 	}
 }
 

@@ -246,16 +246,38 @@ func missing(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t packet.T
 	var near *vpc.Rule
 	for _, r := range rules(s, i, d) {
 		if r.Service.Matches(t) {
-			return fmt.Sprintf("%s; nearest: %s of %s admits %s", miss, r.ID, r.Group, r.Identity().Describe())
+			return fmt.Sprintf("%s; nearest: %s of %s admits %s", miss, r.ID, r.Group, told(s, r))
 		}
 		if near == nil && covers(s, i.VPC, r.Source, remote) {
 			near = r
 		}
 	}
 	if near != nil {
-		return fmt.Sprintf("%s; nearest: %s of %s admits %s", miss, near.ID, near.Group, near.Identity().Describe())
+		return fmt.Sprintf("%s; nearest: %s of %s admits %s", miss, near.ID, near.Group, told(s, near))
 	}
 	return miss
+}
+
+// told is what a rule admits, for people; a prefix list with its name and what it holds.
+func told(s *state.Snapshot, r *vpc.Rule) string {
+	const most = 3 // entries that a sentence still bears
+	text := r.Identity().Describe()
+	list := s.PrefixList(r.Source.PrefixList)
+	if list == nil {
+		return text
+	}
+	if len(list.Entries) == 0 {
+		return fmt.Sprintf("%s (%q, which is empty)", text, list.Name)
+	}
+	var holds []string
+	for _, e := range list.Entries[:min(len(list.Entries), most)] {
+		holds = append(holds, e.Prefix.String())
+	}
+	more := ""
+	if n := len(list.Entries) - len(holds); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s (%q, which has %s%s)", text, list.Name, strings.Join(holds, ", "), more)
 }
 
 func serviceOf(t packet.Tuple) string {

@@ -334,7 +334,9 @@ func permissionAttributes() map[string]func(w *state.Snapshot, r *vpc.Rule) (val
 			}
 			return "", false
 		},
-		"prefix-list-id": func(*state.Snapshot, *vpc.Rule) (string, bool) { return "", false },
+		"prefix-list-id": func(_ *state.Snapshot, r *vpc.Rule) (string, bool) {
+			return string(r.Source.PrefixList), r.Source.PrefixList != ""
+		},
 	}
 }
 

@@ -252,7 +252,7 @@ func TestRulesHoldTheirInvariants(t *testing.T) {
 				t.Fatalf("%s is there twice", rule.Identity().Text())
 			}
 			seen[rule.Identity()] = true
-			count.Add(rule.Direction, rule.Source)
+			count.Add(rule.Direction, s.World.Weight(rule.Source))
 		}
 		for _, d := range []packet.Direction{packet.Ingress, packet.Egress} {
 			if count[d].IPv4 > 50 || count[d].IPv6 > 50 {

@@ -75,13 +75,13 @@ func authorize(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet.Directi
 	there := map[vpc.Identity]*vpc.Rule{}
 	for r := range tx.RulesOf(g.ID) {
 		there[r.Identity()] = r
-		count.Add(r.Direction, r.Source)
+		count.Add(r.Direction, tx.Weight(r.Source))
 	}
 	for _, d := range drafts {
 		if r := there[d.identity()]; r != nil {
 			return nil, duplicateRule(r)
 		}
-		count.Add(d.direction, d.source)
+		count.Add(d.direction, tx.Weight(d.source))
 	}
 	quotas := call.Quotas(tx, c.Scope.Account)
 	if g.VPC.Classic() {

@@ -25,7 +25,7 @@ func modifySecurityGroupRules(tx *state.Tx, c call.Call, in *ec2.ModifySecurityG
 	if err != nil {
 		return nil, err
 	}
-	egress := false
+	egress, heavier := false, false
 	for i, r := range rules {
 		var body ec2.SecurityGroupRuleRequest
 		if in.SecurityGroupRules[i].SecurityGroupRule != nil {
@@ -36,12 +36,18 @@ func modifySecurityGroupRules(tx *state.Tx, c call.Call, in *ec2.ModifySecurityG
 			return nil, err
 		}
 		egress = egress || r.Direction == packet.Egress && changed.Identity() != r.Identity()
+		heavier = heavier || tx.Weight(changed.Source).Exceeds(tx.Weight(r.Source))
 		if changed.Identity() != r.Identity() || changed.Description != r.Description {
 			tx.Put(changed)
 		}
 	}
 	if r := rulesAlike(tx, g, rules); r != nil {
 		return nil, duplicateRule(r)
+	}
+	if heavier { // another prefix list weighs more than the one before
+		if err := CheckRules(tx, g); err != nil {
+			return nil, err
+		}
 	}
 	if egress {
 		egressTouched(tx, g.ID)
@@ -139,7 +145,7 @@ func checkSourceKind(r *vpc.Rule, body *ec2.SecurityGroupRuleRequest) error {
 	}{
 		{body.CidrIpv4, "CidrIpv4", "IPv4 CIDR", r.Source.CIDR.Addr().Is4()},
 		{body.CidrIpv6, "CidrIpv6", "IPv6 CIDR", r.Source.CIDR.Addr().Is6()},
-		{body.PrefixListId, "PrefixListId", "prefix list", false},
+		{body.PrefixListId, "PrefixListId", "prefix list", r.Source.PrefixList != ""},
 		{body.ReferencedGroupId, "ReferencedGroupId", "referenced group", r.Source.Group != ""},
 	}
 	n, wrong, has := 0, "", ""
@@ -170,6 +176,7 @@ func checkSourceKind(r *vpc.Rule, body *ec2.SecurityGroupRuleRequest) error {
 
 // modifiedSource is the body's one source, which is of the kind that the rule has.
 func modifiedSource(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, r *vpc.Rule, body *ec2.SecurityGroupRuleRequest) (vpc.Source, error) {
+	reader := permissionReader{tx: tx, c: c, group: g}
 	switch {
 	case call.Text(body.CidrIpv4) != "":
 		block, err := vpc.ParseCIDR(*body.CidrIpv4)
@@ -177,10 +184,11 @@ func modifiedSource(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, r *vpc.Rule
 	case call.Text(body.CidrIpv6) != "":
 		block, err := vpc.ParseCIDR6(*body.CidrIpv6)
 		return vpc.Source{CIDR: block}, err
+	case call.Text(body.PrefixListId) != "":
+		return reader.prefixList(*body.PrefixListId)
 	case *body.ReferencedGroupId == string(r.Source.Group):
 		return r.Source, nil
 	}
-	reader := permissionReader{tx: tx, c: c, group: g}
 	return reader.pair(&ec2.UserIdGroupPair{GroupId: body.ReferencedGroupId})
 }
 

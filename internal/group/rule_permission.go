@@ -1,8 +1,6 @@
 package group
 
 import (
-	"strings"
-
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
@@ -86,8 +84,8 @@ func (p *permissionReader) permission(in *ec2.IpPermission) error {
 		}
 	}
 	for _, l := range in.PrefixListIds {
-		err := p.prefixList(call.Text(l.PrefixListId))
-		if err := add(vpc.Source{PrefixList: vpc.PrefixListID(call.Text(l.PrefixListId))}, l.Description, err); err != nil {
+		source, err := p.prefixList(call.Text(l.PrefixListId))
+		if err := add(source, l.Description, err); err != nil {
 			return err
 		}
 	}
@@ -100,19 +98,14 @@ func (p *permissionReader) permission(in *ec2.IpPermission) error {
 	return nil
 }
 
-// prefixListPrefix begins the identifier of every prefix list.
-const prefixListPrefix = "pl-"
-
-// prefixList refuses the prefix list: this world holds none.
-func (p *permissionReader) prefixList(id string) error {
-	switch {
-	case !strings.HasPrefix(id, prefixListPrefix):
-		return apierr.New(apierr.CodeInvalidPrefixListIdMalformed,
-			`Invalid id: "%s" (expecting "%s...")`, id, prefixListPrefix)
-	case p.existing:
-		return nil
+// prefixList is the source that a prefix list is; one without entries is as good as another.
+func (p *permissionReader) prefixList(id string) (vpc.Source, error) {
+	source := vpc.Source{PrefixList: vpc.PrefixListID(id)}
+	if p.existing {
+		return source, call.PrefixListForm.Fits(id)
 	}
-	return apierr.New(apierr.CodeInvalidPrefixListIDNotFound, "The prefix list ID '%s' does not exist", id)
+	_, err := call.Find[*vpc.PrefixList](p.tx, p.c, &call.PrefixListForm, id)
+	return source, err
 }
 
 // pair is the group that a pair of account and group names. The account need not be given, not even that of a peer.

@@ -21,7 +21,7 @@ const taggedAtOnceMax = 1000
 func taggableForms() []*call.IDForm {
 	return []*call.IDForm{
 		&call.InterfaceForm, &call.InstanceForm, &call.GroupForm, &call.RuleForm, &call.SubnetForm, &call.VPCForm,
-		&call.PeeringForm,
+		&call.PeeringForm, &call.PrefixListForm,
 	}
 }
 
@@ -160,6 +160,7 @@ func tagsIn(tx *state.Tx, c call.Call, filters []ec2.Filter) []taggedAs {
 		out = appendAllTags(out, tx.SubnetsIn(c.Scope))
 		out = appendAllTags(out, tx.VPCsIn(c.Scope))
 		out = appendAllTags(out, peering.Seen(tx, c))
+		out = appendAllTags(out, tx.PrefixListsIn(c.Scope))
 	}
 	slices.SortFunc(out, func(a, b taggedAs) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.tag.Key, b.tag.Key))

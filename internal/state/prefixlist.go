@@ -35,3 +35,8 @@ func (s *Snapshot) PrefixListVersions(id vpc.PrefixListID) iter.Seq[*vpc.PrefixL
 func (s *Snapshot) RulesNaming(id vpc.PrefixListID) iter.Seq[*vpc.Rule] {
 	return tableOf[*vpc.Rule](s, vpc.KindRule).by(rulesByList, string(id))
 }
+
+// Weight is what a rule with the source counts for in its group's quota.
+func (s *Snapshot) Weight(src vpc.Source) vpc.Weight {
+	return src.Weight(s.PrefixList(src.PrefixList))
+}

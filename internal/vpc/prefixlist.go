@@ -3,6 +3,7 @@ package vpc
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,18 @@ type PrefixListEntry struct {
 	Description string
 }
 
+// PrefixListState is how the last change of a prefix list ended, in EC2's words. Changes are done at once: a state in
+// which one is under way is answered by the change itself and never kept.
+type PrefixListState string
+
+// The states of prefix lists.
+const (
+	PrefixListCreated      PrefixListState = "create-complete"
+	PrefixListModified     PrefixListState = "modify-complete"
+	PrefixListModifyFailed PrefixListState = "modify-failed"
+	PrefixListRestored     PrefixListState = "restore-complete"
+)
+
 // PrefixList is a named set of blocks that rules and routes can stand on. A rule follows the newest version.
 type PrefixList struct {
 	ID           PrefixListID
@@ -23,8 +36,9 @@ type PrefixList struct {
 	IPv6         bool // the family of its entries
 	MaxEntries   int  // what a rule that names it weighs in the quota of rules
 	Version      int64
-	Entries      []PrefixListEntry // of the newest version, by prefix, each once
-	StateMessage string            // why the last resize was refused; empty: it was not
+	Entries      []PrefixListEntry // of the newest version, by prefix, each prefix once
+	State        PrefixListState
+	StateMessage string // why the last change failed; empty: it did not
 	Tags         Tags
 	Created      time.Time
 }
@@ -63,4 +77,17 @@ func (v *PrefixListVersion) Key() string { return PrefixListVersionKey(v.List, v
 // PrefixListVersionKey is the key of a version of a list.
 func PrefixListVersionKey(id PrefixListID, version int64) string {
 	return fmt.Sprintf("%s/%010d", id, version)
+}
+
+// Family is a family of addresses as EC2 spells it.
+func Family(ipv6 bool) string {
+	if ipv6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+// Holds says whether an address is in one of the entries.
+func (l *PrefixList) Holds(a netip.Addr) bool {
+	return slices.ContainsFunc(l.Entries, func(e PrefixListEntry) bool { return e.Prefix.Contains(a) })
 }

@@ -27,6 +27,9 @@ type Quotas struct {
 	Images             int // a region
 	PeeringsPerVPC     int // active
 	PeeringRequests    int // that wait for an answer, a region
+	PrefixLists        int // a region
+	PrefixListEntries  int // the most that a list's MaxEntries can be
+	PrefixListVersions int // kept of a list; the oldest goes when there are more
 
 	// Of EC2-Classic.
 	ClassicGroups            int // a region
@@ -63,6 +66,9 @@ func GuideQuotas() Quotas {
 		Images:             1000,
 		PeeringsPerVPC:     50,
 		PeeringRequests:    25,
+		PrefixLists:        100,
+		PrefixListEntries:  1000,
+		PrefixListVersions: 1000,
 
 		ClassicGroups:            500,
 		ClassicRulesPerGroup:     100,
@@ -71,19 +77,40 @@ func GuideQuotas() Quotas {
 	}
 }
 
+// Weight is what a rule counts for in the quota of each family.
+type Weight struct{ IPv4, IPv6 int }
+
+// Weight is what a rule with the source weighs: a block one in its own family, a
+// group one in both, a prefix list as many as it may have entries in its own
+// (ec2-behaviour 2.6). list is the list that s names; nil: it names none, or one
+// that is gone.
+func (s Source) Weight(list *PrefixList) Weight {
+	switch {
+	case s.Group != "":
+		return Weight{1, 1}
+	case list != nil && list.IPv6:
+		return Weight{IPv6: list.MaxEntries}
+	case list != nil:
+		return Weight{IPv4: list.MaxEntries}
+	case s.CIDR.Addr().Is4():
+		return Weight{IPv4: 1}
+	case s.CIDR.IsValid():
+		return Weight{IPv6: 1}
+	}
+	return Weight{}
+}
+
+// Exceeds says whether w weighs more than v in some family.
+func (w Weight) Exceeds(v Weight) bool { return w.IPv4 > v.IPv4 || w.IPv6 > v.IPv6 }
+
 // RuleCount counts a group's rules as quotas do: four sets, each direction and
-// family on its own; a reference to a group counts in both families
-// (ec2-behaviour 2.6).
-type RuleCount [2]struct{ IPv4, IPv6 int }
+// family on its own.
+type RuleCount [2]Weight
 
 // Add counts one rule.
-func (c *RuleCount) Add(d packet.Direction, s Source) {
-	if s.Group != "" || s.CIDR.Addr().Is4() {
-		c[d].IPv4++
-	}
-	if s.Group != "" || s.CIDR.Addr().Is6() {
-		c[d].IPv6++
-	}
+func (c *RuleCount) Add(d packet.Direction, w Weight) {
+	c[d].IPv4 += w.IPv4
+	c[d].IPv6 += w.IPv6
 }
 
 // Check answers EC2's error if a set is over the quota.
