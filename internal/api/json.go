@@ -126,9 +126,10 @@ func (s *Server) explain(ctx context.Context, scope vpc.Scope, q url.Values) (an
 	if err != nil {
 		return nil, err
 	}
+	_, signed := ctx.Value(callerKey{}).(caller)
 	a, err := explain.Reach(snap, explain.Query{
 		Scope: scope, From: q.Get("from"), To: q.Get("to"), Service: service,
-		VPC: vpc.VPCID(q.Get("vpc")), IPv6: q.Get("ipv6") == "true",
+		VPC: vpc.VPCID(q.Get("vpc")), IPv6: q.Get("ipv6") == "true", AnyAccount: !signed,
 	})
 	if err != nil {
 		return nil, apierr.New(apierr.CodeInvalidParameterValue, "%s", err)

@@ -157,6 +157,14 @@ func ruleOf(r *vpc.Rule) Rule {
 	}
 }
 
+// name says which rule it is; what EC2-Classic lets out is no rule of a group.
+func (r *Rule) name() string {
+	if r.GroupID == "" {
+		return r.SecurityGroupRuleID
+	}
+	return r.SecurityGroupRuleID + " of " + r.GroupID
+}
+
 // Text is the explanation for people.
 func (e Explanation) Text() string {
 	var b strings.Builder
@@ -180,7 +188,7 @@ func (e Explanation) Text() string {
 			if !s.Tracked {
 				tracked = "untracked"
 			}
-			fmt.Fprintf(&b, " by %s of %s (%s), %s", s.Rule.SecurityGroupRuleID, s.Rule.GroupID, s.Rule.Text, tracked)
+			fmt.Fprintf(&b, " by %s (%s), %s", s.Rule.name(), s.Rule.Text, tracked)
 		case s.Missing != "":
 			fmt.Fprintf(&b, ": %s", s.Missing)
 		default:

@@ -63,7 +63,7 @@ func compileInterface(s *state.Snapshot, i *vpc.Interface) (*program.Interface, 
 			UDP:            time.Duration(t.UDP) * time.Second,
 		}
 	}
-	policies := compilePolicies(s, i.Groups)
+	policies := compilePolicies(s, i)
 	for d, p := range policies {
 		if len(p.Rules) > program.RulesMax {
 			out.Refused = fmt.Sprintf("%d %s rules are more than the %d that one direction of an interface holds",
@@ -75,10 +75,13 @@ func compileInterface(s *state.Snapshot, i *vpc.Interface) (*program.Interface, 
 	return out, policies
 }
 
-// compilePolicies unites the rules of the groups, each direction in canonical order.
-func compilePolicies(s *state.Snapshot, groups []vpc.GroupID) [2]*program.Policy {
+// compilePolicies unites the rules of the interface's groups, each direction in canonical order.
+func compilePolicies(s *state.Snapshot, i *vpc.Interface) [2]*program.Policy {
 	out := [2]*program.Policy{{}, {}}
-	for _, g := range groups {
+	if i.VPC.Classic() {
+		out[packet.Egress].Rules = []program.Rule{classicOutbound()}
+	}
+	for _, g := range i.Groups {
 		for r := range s.RulesOf(g) {
 			p := out[r.Direction]
 			p.Rules = append(p.Rules, compileRule(s, r))
@@ -127,13 +130,40 @@ func linkLocalServices() []netip.Addr {
 // subnet's router, the VPC's DNS server (base + 2) and the link-local services.
 func unfiltered(s *state.Snapshot, i *vpc.Interface) []netip.Addr {
 	out := linkLocalServices()
-	if sub := s.Subnet(i.Subnet); sub != nil && sub.Block.IsValid() {
-		out = append(out, vpc.Router(sub.Block))
+	if router := routerOf(s, i); router.IsValid() {
+		out = append(out, router)
 	}
-	if v := s.VPC(i.VPC); v != nil && len(v.Blocks) > 0 {
-		out = append(out, vpc.Router(v.Blocks[0].Prefix).Next())
+	if blocks := blocksOf(s, i.VPC); len(blocks) > 0 {
+		out = append(out, vpc.Router(blocks[0]).Next())
 	}
 	return sortedAddrs(out)
+}
+
+// routerOf is the IPv4 address of the router that an interface sees; invalid if it sees none.
+func routerOf(s *state.Snapshot, i *vpc.Interface) netip.Addr {
+	if i.VPC.Classic() {
+		return vpc.Router(vpc.ClassicBlock)
+	}
+	if sub := s.Subnet(i.Subnet); sub != nil && sub.Block.IsValid() {
+		return vpc.Router(sub.Block)
+	}
+	return netip.Addr{}
+}
+
+// blocksOf are the blocks of a network, IPv4's first, the primary one before others; none if there is no such network.
+func blocksOf(s *state.Snapshot, id vpc.VPCID) []netip.Prefix {
+	if id.Classic() {
+		return []netip.Prefix{vpc.ClassicBlock}
+	}
+	v := s.VPC(id)
+	if v == nil {
+		return nil
+	}
+	var out []netip.Prefix
+	for _, b := range slices.Concat(v.Blocks, v.IPv6Blocks) {
+		out = append(out, b.Prefix)
+	}
+	return out
 }
 
 func sortedAddrs(addrs []netip.Addr) []netip.Addr {
@@ -161,9 +191,7 @@ func compileInstance(s *state.Snapshot, inst *vpc.Instance) *program.Instance {
 			DeviceIndex: i.Attachment.DeviceIndex,
 			MAC:         i.MAC,
 			Addrs:       i.AllAddrs(),
-		}
-		if sub := s.Subnet(i.Subnet); sub != nil && sub.Block.IsValid() {
-			nic.Gateway = vpc.Router(sub.Block)
+			Gateway:     routerOf(s, i),
 		}
 		out.NICs = append(out.NICs, nic)
 	}
@@ -171,11 +199,21 @@ func compileInstance(s *state.Snapshot, inst *vpc.Instance) *program.Instance {
 	return out
 }
 
-func compileNetwork(v *vpc.VPC) *program.Network {
-	out := &program.Network{ID: program.NetworkID(v.ID)}
-	for _, b := range slices.Concat(v.Blocks, v.IPv6Blocks) {
-		out.CIDRs = append(out.CIDRs, b.Prefix)
+// compileNetwork makes the network of a VPC or of EC2-Classic; nil if there is none.
+func compileNetwork(s *state.Snapshot, id vpc.VPCID) *program.Network {
+	blocks := blocksOf(s, id)
+	if blocks == nil {
+		return nil
 	}
-	slices.SortFunc(out.CIDRs, netip.Prefix.Compare)
-	return out
+	slices.SortFunc(blocks, netip.Prefix.Compare)
+	return &program.Network{ID: program.NetworkID(id), CIDRs: blocks}
+}
+
+// classicOutbound admits everything that an instance in EC2-Classic sends: its groups have no outbound rules.
+func classicOutbound() program.Rule {
+	return program.Rule{
+		ID:       program.RuleID(vpc.ClassicOutbound),
+		Service:  packet.Service{Proto: packet.AllProtos},
+		Prefixes: []netip.Prefix{vpc.AllIPv4},
+	}
 }

@@ -76,6 +76,44 @@ func withVPCs() *state.Snapshot {
 	return tx.Next(0)
 }
 
+// An instance in EC2-Classic is in the flat network of its region with whoever else is there, of whatever account, and
+// may send everything although its groups say nothing of that.
+func TestClassic(t *testing.T) {
+	tx := state.NewSnapshot().Begin()
+	network := vpc.ClassicNetwork("us-east-1")
+	for n, account := range []vpc.AccountID{"000000000001", "000000000002"} {
+		scope := vpc.Scope{Account: account, Region: "us-east-1"}
+		id := fmt.Sprint(n)
+		tx.Put(&vpc.Instance{ID: vpc.InstanceID("i-" + id), Scope: scope, VPC: network, Host: "h1", State: vpc.Running, Boot: 1})
+		tx.Put(&vpc.Interface{
+			ID: vpc.InterfaceID("eni-" + id), Scope: scope, VPC: network, Groups: []vpc.GroupID{vpc.GroupID("sg-" + id)},
+			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(4 + n)})}, Attachment: &vpc.Attachment{Instance: vpc.InstanceID("i-" + id)},
+		})
+	}
+	tx.Put(&vpc.Rule{ID: "sgr-1", Group: "sg-0", Service: packet.Service{Proto: packet.ICMP, Type: packet.Any, Code: packet.Any}, Source: vpc.Source{Group: "sg-1"}})
+	h := Host(tx.Next(1), "h1")
+	i := h.Interfaces["eni-0"]
+	if i.Network != h.Interfaces["eni-1"].Network {
+		t.Errorf("the accounts are in networks %s and %s", i.Network, h.Interfaces["eni-1"].Network)
+	}
+	all := []program.Rule{{ID: "ec2-classic-outbound", Service: packet.Service{Proto: packet.AllProtos}, Prefixes: []netip.Prefix{vpc.AllIPv4}}}
+	if d := cmp.Diff(all, h.Policies[i.Egress].Rules, cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); d != "" {
+		t.Errorf("outbound policy (-want +got):\n%s", d)
+	}
+	if in := h.Policies[h.Interfaces["eni-1"].Ingress]; len(in.Rules) != 0 {
+		t.Errorf("without a rule inbound policy is %v", in.Rules)
+	}
+	if got := h.Members[program.Member{Network: i.Network, Addr: netip.MustParseAddr("10.0.0.5")}]; !got.Has("sg-1") {
+		t.Errorf("10.0.0.5 carries %v", got)
+	}
+	if got := h.Instances["i-0"].NICs[0].Gateway; got != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("the router is %s", got)
+	}
+	if got := h.Networks[i.Network]; got == nil || len(got.CIDRs) != 1 || got.CIDRs[0] != vpc.ClassicBlock {
+		t.Errorf("the network is %+v", got)
+	}
+}
+
 // checkReferences fails if h names a policy or network that it does not hold, or holds one that nobody names.
 func checkReferences(t *testing.T, h *program.Host) {
 	t.Helper()
@@ -158,13 +196,17 @@ func pick[T any](r *rand.Rand, format string, n int) T {
 
 // mutate makes one random change; ids come from small sets, so that things meet.
 func mutate(r *rand.Rand, tx *state.Tx) {
-	vpcID := vpc.VPCID(pick[string](r, "vpc-%d", 2))
+	vpcID := []vpc.VPCID{"vpc-0", "vpc-1", vpc.ClassicNetwork("us-east-1")}[r.IntN(3)]
 	groupID := vpc.GroupID(string(vpcID) + pick[string](r, "/sg-%d", 4))
 	instance := vpc.InstanceID(string(vpcID) + pick[string](r, "/i-%d", 4))
 	n := r.IntN(8)
 	eni := vpc.InterfaceID(fmt.Sprintf("%s/eni-%d", vpcID, n))
 	list := vpc.PrefixListID(pick[string](r, "pl-%d", 3))
-	switch r.IntN(8) {
+	what := r.IntN(8)
+	if vpcID.Classic() && what < 2 {
+		what += 2 // it is no VPC and has no subnets
+	}
+	switch what {
 	case 0:
 		tx.Put(&vpc.VPC{ID: vpcID, Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", r.IntN(2)))}}})
 	case 1:

@@ -351,8 +351,8 @@ func (c *Compiler) updateInstance(s *state.Snapshot, id vpc.InstanceID, d *progr
 // updateNetwork keeps a VPC's network while an instance here is in it.
 func (c *Compiler) updateNetwork(s *state.Snapshot, id vpc.VPCID, d *program.Delta) {
 	var now *program.Network
-	if v := s.VPC(id); v != nil && c.carries(program.NetworkID(id)) {
-		now = compileNetwork(v)
+	if c.carries(program.NetworkID(id)) {
+		now = compileNetwork(s, id)
 	}
 	old := c.networks[id]
 	if old == nil && now == nil || old != nil && now != nil && reflect.DeepEqual(old, now) {

@@ -78,9 +78,16 @@ func Judge(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p Packet) Ju
 	return j
 }
 
-// rules are those of all groups of i in one direction, by id.
+// rules are those of all groups of i in one direction, by id. EC2-Classic knows no outbound rules, and there
+// everything may leave: that stands here as a rule of no group.
 func rules(s *state.Snapshot, i *vpc.Interface, d packet.Direction) []*vpc.Rule {
 	var out []*vpc.Rule
+	if i.VPC.Classic() && d == packet.Egress {
+		out = append(out, &vpc.Rule{
+			ID: vpc.ClassicOutbound, Direction: d, Service: packet.Service{Proto: packet.AllProtos},
+			Source: vpc.Source{CIDR: vpc.AllIPv4}, Description: "EC2-Classic has no outbound rules: everything may leave",
+		})
+	}
 	for _, g := range i.Groups {
 		for r := range s.RulesOf(g) {
 			if r.Direction == d {
@@ -187,6 +194,9 @@ func mayUse(i *vpc.Interface, d packet.Direction, local netip.Addr, housekeeping
 // of the link-local services: groups never filter their traffic (ec2-behaviour 7.6).
 func isService(s *state.Snapshot, i *vpc.Interface, remote netip.Addr) bool {
 	if slices.Contains(services(), remote) {
+		return true
+	}
+	if base := vpc.ClassicBlock.Addr(); i.VPC.Classic() && (remote == base.Next() || remote == base.Next().Next()) {
 		return true
 	}
 	if sub := s.Subnet(i.Subnet); sub != nil && sub.Block.IsValid() && remote == sub.Block.Addr().Next() {

@@ -213,3 +213,76 @@ func TestReachRefusesUnknownEnds(t *testing.T) {
 		}
 	}
 }
+
+// classicWorld has instances of two accounts in the flat network. b's group admits a's by tcp/80, and everybody by
+// ping; a VPC has the same addresses.
+func classicWorld(t *testing.T) *state.Snapshot {
+	t.Helper()
+	tx := world(t).Begin()
+	network := vpc.ClassicNetwork(scope.Region)
+	for n, account := range []vpc.AccountID{scope.Account, "000000000002"} {
+		owner := vpc.Scope{Region: scope.Region, Account: account}
+		name := string(rune('a' + n))
+		tx.Put(&vpc.Account{ID: account, Classic: true})
+		tx.Put(&vpc.SecurityGroup{ID: vpc.GroupID("sg-" + name), VPC: network, Name: name, Scope: owner})
+		tx.Put(&vpc.Instance{ID: vpc.InstanceID("i-" + name), Scope: owner, VPC: network, State: vpc.Running})
+		tx.Put(&vpc.Interface{
+			ID: vpc.InterfaceID("eni-" + name), Scope: owner, VPC: network, SourceCheck: true, Groups: []vpc.GroupID{vpc.GroupID("sg-" + name)},
+			Addrs:      []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + n)})},
+			Attachment: &vpc.Attachment{Instance: vpc.InstanceID("i-" + name)},
+		})
+	}
+	tx.Put(&vpc.Rule{ID: "sgr-80", Group: "sg-b", Service: service("tcp/80"), Source: vpc.Source{Group: "sg-a"}})
+	tx.Put(&vpc.Rule{ID: "sgr-ping", Group: "sg-b", Service: service("ping"), Source: vpc.Source{CIDR: vpc.AllIPv4}})
+	return tx.Next(2)
+}
+
+// In EC2-Classic everything may leave, and what comes in is judged by groups of whatever account (G74, G78). Only who
+// may know of both accounts is told of both.
+func TestReachInClassic(t *testing.T) {
+	s := classicWorld(t)
+	for _, row := range []struct {
+		from, to, vpc, service string
+		reachable              bool
+		noWay                  string
+	}{
+		{"i-a", "i-b", "", "tcp/80", true, ""},
+		{"eni-a", "10.0.0.11", "", "tcp/80", true, ""},
+		{"10.0.0.10", "10.0.0.11", "EC2-Classic", "tcp/80", true, ""},
+		{"i-a", "i-b", "", "tcp/22", false, ""},
+		{"i-b", "i-a", "", "tcp/80", false, ""},
+		{"i-a", "i-b", "", "ping", true, ""},
+		{"i-web", "i-b", "", "ping", false, "vpc-1 and EC2-Classic do not route to each other"},
+		{"i-a", "i-web", "", "tcp/80", false, "EC2-Classic and vpc-1 do not route to each other"},
+		{"i-a", "internet", "", "tcp/80", false, "EC2-Classic has no way out to 203.0.113.113"},
+	} {
+		t.Run(row.from+">"+row.to+" "+row.service, func(t *testing.T) {
+			q := Query{Scope: scope, From: row.from, To: row.to, VPC: vpc.VPCID(row.vpc), Service: service(row.service), AnyAccount: true}
+			a, err := Reach(s, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Reachable != row.reachable || a.NoWay != row.noWay {
+				t.Errorf("reachable %v, no way %q", a.Reachable, a.NoWay)
+			}
+			if j := a.Sides[0].Judgement; row.from != "i-web" && (j.Rule == nil || j.Rule.ID != vpc.ClassicOutbound) {
+				t.Errorf("what leaves is judged %+v", j)
+			}
+		})
+	}
+	for _, q := range []Query{
+		{From: "i-a", To: "i-b"}, {From: "eni-b", To: "i-a"}, // another account's
+		{From: "10.0.0.10", To: "10.0.0.11", AnyAccount: true}, // in the VPC too
+	} {
+		q.Scope, q.Service = scope, service("tcp/80")
+		if a, err := Reach(s, q); err == nil {
+			t.Errorf("%+v: answered %+v", q, a)
+		}
+	}
+	for _, a := range []string{"10.0.0.1", "10.0.0.2"} {
+		tuple := packet.Tuple{Proto: packet.ICMP, Src: netip.MustParseAddr(a), Dst: netip.MustParseAddr("10.0.0.10"), Type: 8}
+		if j := Judge(s, s.Interface("eni-a"), packet.Ingress, Packet{Tuple: tuple}); j.Why != WhyUnfiltered {
+			t.Errorf("the network's own %s: %+v", a, j)
+		}
+	}
+}

@@ -18,10 +18,19 @@ type Query struct {
 	Scope    vpc.Scope
 	From, To string
 	Service  packet.Service // one protocol; one port, or one ICMP type and code
-	// VPC says where an address is looked for that more than one VPC has; empty: any of the scope's.
+	// VPC says where an address is looked for that more than one VPC has; empty: any of the scope's. It may be
+	// vpc.ClassicName.
 	VPC vpc.VPCID
 	// IPv6 prefers the ends' IPv6 addresses.
 	IPv6 bool
+	// AnyAccount lets ends be of other accounts than the scope's. What their rules say is not for everybody to
+	// know: it is for the host's operator.
+	AnyAccount bool
+}
+
+// mayName says whether the query may name what is in a scope.
+func (q Query) mayName(s vpc.Scope) bool {
+	return s == q.Scope || q.AnyAccount && s.Region == q.Scope.Region
 }
 
 // Side is one interface's part in the answer.
@@ -118,7 +127,7 @@ func find(s *state.Snapshot, q Query, name string) (end, error) {
 	case name == "internet":
 		return end{}, nil
 	case strings.HasPrefix(name, "eni-"):
-		if i := s.Interface(vpc.InterfaceID(name)); i != nil && i.Scope == q.Scope {
+		if i := s.Interface(vpc.InterfaceID(name)); i != nil && q.mayName(i.Scope) {
 			return end{iface: i}, nil
 		}
 		return end{}, fmt.Errorf("%w: interface %s", errNoEnd, name)
@@ -134,7 +143,7 @@ func find(s *state.Snapshot, q Query, name string) (end, error) {
 
 func findInstance(s *state.Snapshot, q Query, id vpc.InstanceID) (end, error) {
 	inst := s.Instance(id)
-	if inst == nil || inst.Scope != q.Scope {
+	if inst == nil || !q.mayName(inst.Scope) {
 		return end{}, fmt.Errorf("%w: instance %s", errNoEnd, id)
 	}
 	for i := range s.InterfacesOfInstance(id) {
@@ -149,12 +158,22 @@ func findInstance(s *state.Snapshot, q Query, id vpc.InstanceID) (end, error) {
 // that the other end names, or the address alone.
 func findAddr(s *state.Snapshot, q Query, a netip.Addr) (end, error) {
 	in := q.VPC
-	if in == "" {
+	switch in {
+	case "":
 		in = vpcOfOther(s, q, a)
+	case vpc.ClassicName:
+		in = vpc.ClassicNetwork(q.Scope.Region)
+	}
+	var networks []vpc.VPCID
+	if account := s.Account(q.Scope.Account); account != nil && account.Classic {
+		networks = append(networks, vpc.ClassicNetwork(q.Scope.Region))
+	}
+	for v := range s.VPCsIn(q.Scope) {
+		networks = append(networks, v.ID)
 	}
 	var found []*vpc.Interface
-	for v := range s.VPCsIn(q.Scope) {
-		if i := s.InterfaceAt(v.ID, a); i != nil && (in == "" || in == v.ID) {
+	for _, id := range networks {
+		if i := s.InterfaceAt(id, a); i != nil && q.mayName(i.Scope) && (in == "" || in == id) {
 			found = append(found, i)
 		}
 	}

@@ -30,7 +30,8 @@ type (
 	GroupID string
 	// RuleID is a security group rule's id, sgr-….
 	RuleID string
-	// NetworkID is a VPC's id, vpc-…: the space in which addresses are unique.
+	// NetworkID is a VPC's id, vpc-…, or stands for a region's EC2-Classic: the
+	// space in which addresses are unique.
 	NetworkID string
 	// InstanceID is an instance's id, i-….
 	InstanceID string

@@ -34,13 +34,16 @@ const classicPrefix = "classic-"
 // region, is no VPC, and is never told to clients.
 func ClassicNetwork(r Region) VPCID { return VPCID(classicPrefix + r) }
 
+// ClassicName is what people call it.
+const ClassicName = "EC2-Classic"
+
 // Classic says whether the id is not a VPC's but stands for EC2-Classic.
 func (id VPCID) Classic() bool { return strings.HasPrefix(string(id), classicPrefix) }
 
 // String is the id as messages tell it: what stands for EC2-Classic is no id that anybody could use.
 func (id VPCID) String() string {
 	if id.Classic() {
-		return "EC2-Classic"
+		return ClassicName
 	}
 	return string(id)
 }

@@ -1,6 +1,7 @@
 // Package vpcnet is the VPC network of one host: a router in a network
-// namespace of its own for each VPC, and a veth pair for each network interface
-// of a lab instance, from the router's namespace into the instance's.
+// namespace of its own for each VPC and each region's EC2-Classic, and a veth
+// pair for each network interface of a lab instance, from the router's
+// namespace into the instance's.
 //
 // It is not the firewall: it makes the links on which the datapath's programs
 // sit, and it knows neither groups nor rules.

@@ -105,7 +105,7 @@ func (f *Fabric) List() (Inventory, error) {
 		case !ours:
 		case strings.HasPrefix(id, "i-"):
 			inv.Instances = append(inv.Instances, program.InstanceID(id))
-		case strings.HasPrefix(id, "vpc-"):
+		case strings.HasPrefix(id, "vpc-"), strings.HasPrefix(id, "classic-"):
 			network := program.NetworkID(id)
 			inv.Networks = append(inv.Networks, network)
 			links, err := f.links(network)

@@ -223,6 +223,30 @@ func TestSameRangeNeverMeets(t *testing.T) {
 	l.silent("i-b1", "10.0.0.6")
 }
 
+// The flat network of EC2-Classic is a network like any other: its instances meet no VPC's, and it is found and removed.
+func TestClassicNetwork(t *testing.T) {
+	l := newLab(t)
+	l.vpc("classic-us-east-1", "10.0.0.0/8")
+	l.vpc("vpc-a", "10.0.0.0/16")
+	classic := func(i program.InstanceID, eni program.InterfaceID, addr string) Link {
+		k := link("classic-us-east-1", i, 0, eni, "", addr)
+		k.NIC.Gateway = netip.MustParseAddr("10.0.0.1")
+		return k
+	}
+	l.up(
+		classic("i-c1", "eni-0000000000000000a", "10.0.0.5"), classic("i-c2", "eni-0000000000000000b", "10.200.0.6"),
+		link("vpc-a", "i-a1", 0, "eni-0000000000000000c", "", "10.0.0.7"),
+	)
+	l.reach("i-c1", "10.200.0.6", "10.0.0.1")
+	l.silent("i-c1", "10.0.0.7")
+	l.silent("i-a1", "10.0.0.5")
+	l.restart()
+	inv, err := l.List()
+	if err != nil || !slices.Contains(inv.Networks, "classic-us-east-1") || len(inv.Links) != 3 {
+		t.Errorf("found %+v, %v", inv, err)
+	}
+}
+
 func TestDownUntilUp(t *testing.T) {
 	l := newLab(t)
 	l.vpc("vpc-a", "10.0.0.0/16")

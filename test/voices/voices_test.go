@@ -75,7 +75,24 @@ type voice struct {
 	judge func(id program.InterfaceID, d packet.Direction, p explain.Packet) opinion
 }
 
-// G10 G11 G18 G19: in random worlds all voices agree on every packet.
+// tally counts opinions, so that a test that saw too few of a kind can say so.
+type tally struct {
+	reasons map[program.Reason]int
+	classic int // packets in EC2-Classic that a rule admitted
+	leaving int // … of which no group has: they leave
+}
+
+func (n *tally) add(i *vpc.Interface, o opinion) {
+	n.reasons[o.Reason]++
+	if i.VPC.Classic() && o.Rule != "" {
+		n.classic++
+		if o.Rule == program.RuleID(vpc.ClassicOutbound) {
+			n.leaving++
+		}
+	}
+}
+
+// G10 G11 G18 G19 G74 G78: in random worlds all voices agree on every packet.
 func TestVoicesAgree(t *testing.T) {
 	s := *seed
 	if s == 0 {
@@ -84,7 +101,7 @@ func TestVoicesAgree(t *testing.T) {
 	t.Logf("seed %d", s)
 	r := rand.New(rand.NewPCG(s, 1))
 	kernel := openKernelVoice(t)
-	seen := map[program.Reason]int{}
+	seen := &tally{reasons: map[program.Reason]int{}}
 	for judged := 0; judged < *packets; {
 		world := newWorld(r)
 		h := compile.Host(world, host)
@@ -98,22 +115,25 @@ func TestVoicesAgree(t *testing.T) {
 		}
 		judged += n
 	}
-	t.Logf("opinions: %v", seen)
+	t.Logf("opinions: %v", *seen)
+	if most := *packets; seen.leaving < most/100 || seen.classic-seen.leaving < most/100 {
+		t.Errorf("%d packets left EC2-Classic, %d came in there: the worlds prove nothing about it", seen.leaving, seen.classic-seen.leaving)
+	}
 	for _, reason := range []program.Reason{
 		program.ReasonNoRule, program.ReasonRule, program.ReasonUntracked, program.ReasonUntrackedReply,
 		program.ReasonSpoofed, program.ReasonUnfiltered,
 	} {
-		if seen[reason] < *packets/1000 {
-			t.Errorf("only %d packets were judged %s: the worlds prove nothing about it", seen[reason], reason)
+		if seen.reasons[reason] < *packets/1000 {
+			t.Errorf("only %d packets were judged %s: the worlds prove nothing about it", seen.reasons[reason], reason)
 		}
 	}
 }
 
-func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, h *program.Host, voices []voice, seen map[program.Reason]int) int {
+func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, h *program.Host, voices []voice, seen *tally) int {
 	t.Helper()
 	var here []*vpc.Interface
-	for i := range world.InterfacesIn(scope) {
-		if h.Interfaces[program.InterfaceID(i.ID)] != nil {
+	for e := range world.All(vpc.KindInterface) {
+		if i := e.(*vpc.Interface); h.Interfaces[program.InterfaceID(i.ID)] != nil {
 			here = append(here, i)
 		}
 	}
@@ -132,7 +152,7 @@ func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, 
 			known[key] = true
 		}
 		want := explained(world, i, d, p)
-		seen[want.Reason]++
+		seen.add(i, want)
 		for _, v := range voices {
 			got := v.judge(program.InterfaceID(i.ID), d, p)
 			if settle(got) != settle(want) {
@@ -182,9 +202,18 @@ func interpreterVoice(h *program.Host) voice {
 // The worlds must hold what the test is about.
 func TestWorldsAreRich(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	var rules, refs, two, v6 int
+	var rules, refs, two, v6, classics, foreign int
 	for range 50 {
 		w := newWorld(r)
+		for i := range w.InterfacesOf(classic) {
+			classics += len(i.Groups)
+		}
+		for e := range w.All(vpc.KindRule) {
+			rule := e.(*vpc.Rule)
+			if g := w.Group(rule.Source.Group); g != nil && g.Scope != rule.Scope {
+				foreign++
+			}
+		}
 		for rule := range w.RulesIn(scope) {
 			rules++
 			if rule.Source.Group != "" {
@@ -198,7 +227,8 @@ func TestWorldsAreRich(t *testing.T) {
 			v6 += len(i.IPv6Addrs)
 		}
 	}
-	if slices.Min([]int{rules, refs, two, v6}) < 100 {
-		t.Errorf("rules %d, references %d, interfaces with several groups %d, IPv6 addresses %d", rules, refs, two, v6)
+	if slices.Min([]int{rules, refs, two, v6, classics, foreign}) < 100 {
+		t.Errorf("rules %d, references %d, interfaces with several groups %d, IPv6 addresses %d, groups of Classic instances %d, references to another account %d",
+			rules, refs, two, v6, classics, foreign)
 	}
 }

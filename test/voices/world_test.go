@@ -17,11 +17,16 @@ const (
 	stays = vpc.VPCID("vpc-a")
 )
 
-var scope = vpc.Scope{Region: "us-east-1", Account: "000000000001"}
+var (
+	scope   = vpc.Scope{Region: "us-east-1", Account: "000000000001"}
+	others  = vpc.Scope{Region: "us-east-1", Account: "000000000002"}
+	classic = vpc.ClassicNetwork(scope.Region)
+)
 
 // gen makes a random world: two VPCs with the same ranges, groups that refer to
 // each other and to themselves, rules of every kind, and interfaces with one to
-// five groups and several addresses of both families.
+// five groups and several addresses of both families; beside them instances and
+// groups of two accounts in EC2-Classic.
 type gen struct {
 	r      *rand.Rand
 	tx     *state.Tx
@@ -33,7 +38,51 @@ func newWorld(r *rand.Rand) *state.Snapshot {
 	for _, id := range []vpc.VPCID{stays, "vpc-b"} {
 		g.vpc(id)
 	}
+	g.classic()
 	return g.tx.Next(1)
+}
+
+// classic fills the flat network: its groups have inbound rules alone, of TCP,
+// UDP and ICMP, and refer to groups of both accounts.
+func (g *gen) classic() {
+	for n := range 3 + g.r.IntN(5) {
+		sg := vpc.GroupID(fmt.Sprintf("sg-classic-%d", n))
+		g.groups[classic] = append(g.groups[classic], sg)
+		g.tx.Put(&vpc.SecurityGroup{ID: sg, VPC: classic, Scope: pick(g.r, []vpc.Scope{scope, others}), Name: string(sg)})
+	}
+	for _, sg := range g.groups[classic] {
+		for range g.r.IntN(12) {
+			g.rule(classic, sg)
+		}
+	}
+	for n := range 3 + g.r.IntN(8) {
+		owner := pick(g.r, []vpc.Scope{scope, others})
+		inst := vpc.InstanceID(fmt.Sprintf("i-classic-%d", n))
+		g.tx.Put(&vpc.Instance{ID: inst, VPC: classic, Scope: owner, Host: g.place(), State: vpc.Running, Boot: 1})
+		g.tx.Put(&vpc.Interface{
+			ID: vpc.InterfaceID(fmt.Sprintf("eni-classic-%d", n)), VPC: classic, Scope: owner, SourceCheck: true,
+			Addrs: []netip.Addr{addr4(10 + n)}, Attachment: &vpc.Attachment{Instance: inst}, Groups: g.some(classic, owner),
+		})
+	}
+}
+
+// place is the host whose voice is heard, or another one.
+func (g *gen) place() vpc.HostID {
+	if g.r.IntN(4) == 0 {
+		return "elsewhere"
+	}
+	return host
+}
+
+// some are one to five groups of a network that an owner has, or one of none
+// that exists where it has none.
+func (g *gen) some(id vpc.VPCID, owner vpc.Scope) []vpc.GroupID {
+	groups := slices.DeleteFunc(slices.Clone(g.groups[id]), func(sg vpc.GroupID) bool { return g.tx.Group(sg).Scope != owner })
+	if len(groups) == 0 {
+		return []vpc.GroupID{"sg-none"}
+	}
+	g.r.Shuffle(len(groups), func(a, b int) { groups[a], groups[b] = groups[b], groups[a] })
+	return groups[:1+g.r.IntN(min(5, len(groups)))]
 }
 
 func (g *gen) vpc(id vpc.VPCID) {
@@ -64,11 +113,7 @@ func (g *gen) vpc(id vpc.VPCID) {
 
 func (g *gen) eni(id vpc.VPCID, subnet vpc.SubnetID, n int) {
 	inst := vpc.InstanceID(fmt.Sprintf("i-%s-%d", id, n))
-	at := vpc.HostID(host)
-	if g.r.IntN(4) == 0 {
-		at = "elsewhere"
-	}
-	g.tx.Put(&vpc.Instance{ID: inst, VPC: id, Scope: scope, Host: at, State: vpc.Running, Boot: 1})
+	g.tx.Put(&vpc.Instance{ID: inst, VPC: id, Scope: scope, Host: g.place(), State: vpc.Running, Boot: 1})
 	i := &vpc.Interface{
 		ID: vpc.InterfaceID(fmt.Sprintf("eni-%s-%d", id, n)), VPC: id, Subnet: subnet, Scope: scope,
 		SourceCheck: g.r.IntN(5) > 0,
@@ -81,9 +126,7 @@ func (g *gen) eni(id vpc.VPCID, subnet vpc.SubnetID, n int) {
 	if g.r.IntN(3) > 0 {
 		i.IPv6Addrs = []netip.Addr{addr6(10 + n)}
 	}
-	groups := slices.Clone(g.groups[id])
-	g.r.Shuffle(len(groups), func(a, b int) { groups[a], groups[b] = groups[b], groups[a] })
-	i.Groups = groups[:1+g.r.IntN(min(5, len(groups)))]
+	i.Groups = g.some(id, scope)
 	g.tx.Put(i)
 }
 
@@ -101,15 +144,28 @@ var ports = []uint16{0, 1, 22, 67, 68, 79, 80, 81, 443, 1023, 1024, 5432, 32767,
 func (g *gen) rule(id vpc.VPCID, sg vpc.GroupID) {
 	seq := g.tx.NextSeq()
 	r := &vpc.Rule{
-		ID: vpc.RuleID(fmt.Sprintf("sgr-%08x-%d", g.r.Uint32(), seq)), Group: sg, Scope: scope, Seq: seq,
+		ID: vpc.RuleID(fmt.Sprintf("sgr-%08x-%d", g.r.Uint32(), seq)), Group: sg, Scope: g.tx.Group(sg).Scope, Seq: seq,
 		Direction: packet.Direction(g.r.IntN(2)), Service: g.service(),
 	}
+	if id == classic {
+		r.Direction, r.Service = packet.Ingress, g.classicService()
+	}
 	if g.r.IntN(3) == 0 {
-		r.Source = vpc.Source{Group: pick(g.r, g.groups[id]), GroupAccount: scope.Account}
+		source := g.tx.Group(pick(g.r, g.groups[id]))
+		r.Source = vpc.Source{Group: source.ID, GroupAccount: source.Scope.Account}
 	} else {
 		r.Source.CIDR = g.prefix()
 	}
 	g.tx.Put(r)
+}
+
+// classicService is a service that a rule of EC2-Classic can be for.
+func (g *gen) classicService() packet.Service {
+	for {
+		if s := g.service(); s.Proto == packet.TCP || s.Proto == packet.UDP || s.Proto == packet.ICMP {
+			return s
+		}
+	}
 }
 
 func (g *gen) service() packet.Service {
@@ -208,7 +264,7 @@ func (g *gen) remote(v6 bool) netip.Addr {
 	case g.r.IntN(40) == 0 && v6:
 		return pick(g.r, []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fe80::1"), addr6(1)})
 	case g.r.IntN(40) == 0 && !v6:
-		return pick(g.r, []netip.Addr{addr4(1), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("169.254.169.254"), addr4(2)})
+		return pick(g.r, []netip.Addr{addr4(1), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("169.254.169.254"), addr4(2)})
 	case g.r.IntN(12) == 0 && v6:
 		return netip.MustParseAddr("2001:db8::7")
 	case g.r.IntN(12) == 0:
