@@ -138,7 +138,7 @@ func checkReferences(t *testing.T, h *program.Host) {
 
 func prefixList(id vpc.PrefixListID, blocks string) *vpc.PrefixList {
 	l := &vpc.PrefixList{ID: id}
-	for _, b := range strings.Fields(blocks) {
+	for b := range strings.FieldsSeq(blocks) {
 		l.Entries = append(l.Entries, vpc.PrefixListEntry{Prefix: netip.MustParsePrefix(b)})
 	}
 	return l

@@ -47,6 +47,10 @@ func naiveValues(w *state.Snapshot, g *ec2.SecurityGroup, name string) []string 
 			for _, r := range p.Ipv6Ranges {
 				out = append(out, *r.CidrIpv6)
 			}
+		case "ip-permission.prefix-list-id":
+			for _, r := range p.PrefixListIds {
+				out = append(out, *r.PrefixListId)
+			}
 		case "ip-permission.group-id":
 			for _, r := range p.UserIdGroupPairs {
 				out = append(out, *r.GroupId)
@@ -93,6 +97,7 @@ func randomGroups(t *testing.T, s *opstest.Story, r *rand.Rand, n int) {
 	for v := range s.World.VPCsIn(s.Scope) {
 		vpcs = append(vpcs, string(v.ID))
 	}
+	lists := []string{prefixList(s, "IPv4", 1), prefixList(s, "IPv6", 2), prefixList(s, "IPv4", 2)}
 	for i := range n {
 		in := vpcs[r.IntN(len(vpcs))]
 		s.MustDo("CreateSecurityGroup", fmt.Sprintf("GroupName=%c%d", 'a'+r.IntN(3), i), "GroupDescription=d"+fmt.Sprint(r.IntN(5)), "VpcId="+in,
@@ -107,7 +112,8 @@ func randomGroups(t *testing.T, s *opstest.Story, r *rand.Rand, n int) {
 			"IpRanges.1.CidrIp=10." + fmt.Sprint(r.IntN(4)) + ".0.0/16",
 			"Ipv6Ranges.1.CidrIpv6=2001:db8:" + fmt.Sprint(r.IntN(4)) + "::/48",
 			"Groups.1.GroupId=" + ids[r.IntN(len(ids))],
-		}[r.IntN(3)]
+			"PrefixListIds.1.PrefixListId=" + lists[r.IntN(len(lists))],
+		}[r.IntN(4)]
 		action := "AuthorizeSecurityGroup" + []string{"Ingress", "Egress"}[r.IntN(2)]
 		_, err := s.Do(action, []string{
 			"GroupId=" + ids[r.IntN(len(ids))], "IpPermissions.1.IpProtocol=" + []string{"tcp", "udp", "-1", "47"}[r.IntN(4)],
@@ -117,6 +123,12 @@ func randomGroups(t *testing.T, s *opstest.Story, r *rand.Rand, n int) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// prefixList makes an empty prefix list.
+func prefixList(s *opstest.Story, family string, size int) string {
+	out := s.MustDo("CreateManagedPrefixList", "PrefixListName=x", "AddressFamily="+family, fmt.Sprintf("MaxEntries=%d", size))
+	return *out.(*ec2.CreateManagedPrefixListResult).PrefixList.PrefixListId
 }
 
 func groups(t *testing.T, s *opstest.Story, params ...string) *ec2.DescribeSecurityGroupsResult {

@@ -4,16 +4,70 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"sallyport.dev/sallyport/internal/apierr"
 )
 
 // PrefixListID is a managed prefix list's id, pl-….
 type PrefixListID string
 
+// Limits of texts (EC2's API reference, CreateManagedPrefixList and AddPrefixListEntry), in characters.
+const (
+	prefixListNameMax        = 255
+	prefixListDescriptionMax = 255 // of an entry
+	prefixListReserved       = "com.amazonaws"
+)
+
+// CheckPrefixListName refuses a name that a prefix list may not have. Two lists may have the same one.
+func CheckPrefixListName(name string) error {
+	switch n := utf8.RuneCountInString(name); {
+	case n > prefixListNameMax:
+		return apierr.New(apierr.CodeInvalidParameterValue,
+			"Value (%s) for parameter prefixListName is invalid. It has %d characters of %d.", name, n, prefixListNameMax)
+	case strings.HasPrefix(name, prefixListReserved):
+		return apierr.New(apierr.CodeInvalidParameterValue,
+			"Value (%s) for parameter prefixListName is invalid. Names that begin with %s are AWS's own.", name, prefixListReserved)
+	}
+	return nil
+}
+
 // PrefixListEntry is one block of a prefix list.
 type PrefixListEntry struct {
 	Prefix      netip.Prefix // canonical, of the list's family
 	Description string
+}
+
+// ParsePrefixListBlock reads a block of a list; host bits are cleared as EC2 does with those of rules.
+func ParsePrefixListBlock(s string, ipv6 bool) (netip.Prefix, error) {
+	block, err := parseBlock(s, !ipv6)
+	if err != nil {
+		return block, apierr.New(apierr.CodeInvalidParameterValue,
+			"CIDR block %s is malformed. The prefix list is one of %s blocks.", s, Family(ipv6))
+	}
+	return block, nil
+}
+
+// NewPrefixListEntry reads an entry of a list.
+func NewPrefixListEntry(block, description string, ipv6 bool) (PrefixListEntry, error) {
+	p, err := ParsePrefixListBlock(block, ipv6)
+	if err != nil {
+		return PrefixListEntry{}, err
+	}
+	if n := utf8.RuneCountInString(description); n > prefixListDescriptionMax {
+		return PrefixListEntry{}, apierr.New(apierr.CodeInvalidParameterValue,
+			"Value (%s) for parameter description is invalid. That of the entry %s has %d characters of %d.",
+			description, p, n, prefixListDescriptionMax)
+	}
+	return PrefixListEntry{p, description}, nil
+}
+
+// Order is a text by which entries of a family sort as blocks do: by address, then what covers before what it covers.
+func (e PrefixListEntry) Order() string {
+	addr := e.Prefix.Addr().As16()
+	return fmt.Sprintf("%x/%03d", addr, e.Prefix.Bits())
 }
 
 // PrefixListState is how the last change of a prefix list ended, in EC2's words. Changes are done at once: a state in

@@ -74,7 +74,7 @@ func printTags(tags vpc.Tags) string {
 }
 
 // Identifiers in stories.
-const idKinds = `(sgr|sg|vpc-cidr-assoc|vpc|subnet-cidr-assoc|subnet|eni-attach|eni|dopt|i|r|vol|igw|rtb|acl|pcx)`
+const idKinds = `(sgr|sg|vpc-cidr-assoc|vpc|subnet-cidr-assoc|subnet|eni-attach|eni|dopt|i|r|vol|igw|rtb|acl|pl|pcx)`
 
 var (
 	longID  = regexp.MustCompile(`\b` + idKinds + `-0[0-9a-f]{16}\b`)
