@@ -9,7 +9,7 @@ import (
 // site is the guide's example: web servers open to the world on 80 and 443 and
 // to one range for ssh, a database that only they reach.
 type site struct {
-	*installation
+	*host
 	vpc, subnet   string
 	web, db       string // groups
 	a, b, d, x    *machine
@@ -34,7 +34,7 @@ func (s *site) launch(name string, groups ...string) *machine {
 		"--query", "Instances[0].[InstanceId,NetworkInterfaces[0].NetworkInterfaceId,PrivateIpAddress,NetworkInterfaces[0].Ipv6Addresses[0].Ipv6Address]",
 		"--security-group-ids",
 	}
-	f := strings.Fields(s.aws(append(args, groups...)...))
+	f := strings.Fields(s.AWS(append(args, groups...)...))
 	if len(f) != 4 {
 		s.t.Fatalf("run-instances answered %v", f)
 	}
@@ -43,7 +43,7 @@ func (s *site) launch(name string, groups ...string) *machine {
 
 func (s *site) group(name, description string) string {
 	s.t.Helper()
-	return s.aws("create-security-group", "--group-name", name, "--description", description, "--vpc-id", s.vpc, "--query", "GroupId")
+	return s.AWS("create-security-group", "--group-name", name, "--description", description, "--vpc-id", s.vpc, "--query", "GroupId")
 }
 
 // allow adds one inbound rule per source.
@@ -61,7 +61,7 @@ func (s *site) allow(group, protocol, ports string, sources ...string) {
 		case strings.Contains(src, ":"):
 			source = "Ipv6Ranges=[{CidrIpv6=" + src + "}]"
 		}
-		s.aws("authorize-security-group-ingress", "--group-id", group, "--ip-permissions",
+		s.AWS("authorize-security-group-ingress", "--group-id", group, "--ip-permissions",
 			fmt.Sprintf("IpProtocol=%s,FromPort=%s,ToPort=%s,%s", protocol, from, to, source))
 	}
 }
@@ -69,11 +69,11 @@ func (s *site) allow(group, protocol, ports string, sources ...string) {
 // newSite builds the guide's example with a running sallyport.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{installation: install(t)}
-	s.start()
-	s.vpc = s.aws("create-vpc", "--cidr-block", "10.20.0.0/16", "--amazon-provided-ipv6-cidr-block", "--query", "Vpc.VpcId")
-	v6 := s.aws("describe-vpcs", "--vpc-ids", s.vpc, "--query", "Vpcs[0].Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock")
-	s.subnet = s.aws("create-subnet", "--vpc-id", s.vpc, "--cidr-block", "10.20.1.0/24",
+	s := &site{host: install(t)}
+	s.Start()
+	s.vpc = s.AWS("create-vpc", "--cidr-block", "10.20.0.0/16", "--amazon-provided-ipv6-cidr-block", "--query", "Vpc.VpcId")
+	v6 := s.AWS("describe-vpcs", "--vpc-ids", s.vpc, "--query", "Vpcs[0].Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock")
+	s.subnet = s.AWS("create-subnet", "--vpc-id", s.vpc, "--cidr-block", "10.20.1.0/24",
 		"--ipv6-cidr-block", strings.Replace(v6, "/56", "/64", 1), "--query", "Subnet.SubnetId")
 	s.web = s.group("web", "web servers")
 	s.db = s.group("db", "database servers")
@@ -86,7 +86,7 @@ func newSite(t *testing.T) *site {
 	s.d, s.x = s.launch("db", s.db), s.launch("stranger", s.strangersOnly)
 	admin := s.launch("admin", s.strangersOnly)
 	s.allow(s.web, "tcp", "22", admin.v4+"/32", admin.v6+"/128")
-	s.settled()
+	s.Settled()
 	for _, m := range []*machine{s.a, s.b, s.d, s.x} {
 		s.serve(m.id, "tcp/22", "tcp/80", "tcp/443", "tcp/8080", "tcp/5432", "udp/53")
 	}
@@ -138,7 +138,7 @@ func (s *site) explains(t *testing.T) {
 				Rule                        *struct{ SecurityGroupRuleId, GroupId string }
 			}
 		}
-		code := s.ask(&e, "explain", "--from", row.from, "--to", row.to, "--protocol", "tcp", "--port", row.port)
+		code := s.Ask(&e, "explain", "--from", row.from, "--to", row.to, "--protocol", "tcp", "--port", row.port)
 		if code != row.want || e.Reachable != (row.want == 0) {
 			t.Errorf("%s to %s port %s: exit %d, reachable %v; want exit %d", row.from, row.to, row.port, code, e.Reachable, row.want)
 		}
@@ -155,27 +155,27 @@ func (s *site) explains(t *testing.T) {
 // G22 G121 G125: the groups of a running instance are changed, and its packets follow.
 func (s *site) regroupsRunning() {
 	s.connectivity(dropped(s.x.id, s.d.tcp(5432)...))
-	s.aws("modify-instance-attribute", "--instance-id", s.x.id, "--groups", s.web)
-	s.settled()
+	s.AWS("modify-instance-attribute", "--instance-id", s.x.id, "--groups", s.web)
+	s.Settled()
 	s.connectivity(allowed(s.x.id, s.d.tcp(5432)...), allowed(s.d.id, s.x.tcp(80)...))
-	s.aws("modify-network-interface-attribute", "--network-interface-id", s.x.eni, "--groups", s.strangersOnly)
-	s.settled()
+	s.AWS("modify-network-interface-attribute", "--network-interface-id", s.x.eni, "--groups", s.strangersOnly)
+	s.Settled()
 	s.connectivity(dropped(s.x.id, s.d.tcp(5432)...), dropped(s.d.id, s.x.tcp(80)...))
 }
 
 // G122: the groups of a stopped instance are changed and hold when it is started.
 func (s *site) regroupsStopped() {
-	s.aws("stop-instances", "--instance-ids", s.b.id)
-	s.aws("wait", "instance-stopped", "--instance-ids", s.b.id)
+	s.AWS("stop-instances", "--instance-ids", s.b.id)
+	s.AWS("wait", "instance-stopped", "--instance-ids", s.b.id)
 	s.connectivity(dropped(s.a.id, s.b.tcp(80)...))
-	s.aws("modify-instance-attribute", "--instance-id", s.b.id, "--groups", s.strangersOnly)
-	s.aws("start-instances", "--instance-ids", s.b.id)
-	s.aws("wait", "instance-running", "--instance-ids", s.b.id)
-	s.settled()
+	s.AWS("modify-instance-attribute", "--instance-id", s.b.id, "--groups", s.strangersOnly)
+	s.AWS("start-instances", "--instance-ids", s.b.id)
+	s.AWS("wait", "instance-running", "--instance-ids", s.b.id)
+	s.Settled()
 	s.serve(s.b.id, "tcp/80", "tcp/22")
 	s.connectivity(dropped(s.a.id, s.b.tcp(80)...), dropped(s.b.id, s.d.tcp(5432)...), allowed(s.b.id, s.a.tcp(80)...))
-	s.aws("modify-instance-attribute", "--instance-id", s.b.id, "--groups", s.web)
-	s.settled()
+	s.AWS("modify-instance-attribute", "--instance-id", s.b.id, "--groups", s.web)
+	s.Settled()
 	s.connectivity(allowed(s.a.id, s.b.tcp(80)...), allowed(s.b.id, s.d.tcp(5432)...))
 }
 
@@ -188,7 +188,7 @@ func (s *site) reports(t *testing.T) {
 			Interfaces []struct{ NetworkInterfaceId, Status string }
 		}
 	}
-	if code := s.ask(&st, "status"); code != 0 || !st.Enforced {
+	if code := s.Ask(&st, "status"); code != 0 || !st.Enforced {
 		t.Errorf("status: exit %d, %+v", code, st)
 	}
 	if len(st.Hosts) != 1 || len(st.Hosts[0].Interfaces) != 5 {

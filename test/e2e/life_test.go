@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sallyport.dev/sallyport/test/installation"
 )
 
 // talker is a probe that is spoken to over its standard input.
@@ -23,7 +25,7 @@ type talker struct {
 	out *bufio.Scanner
 }
 
-func (s *installation) talk(instance string, args ...string) *talker {
+func (s *host) talk(instance string, args ...string) *talker {
 	s.t.Helper()
 	cmd := s.inside(instance, args...)
 	in, err := cmd.StdinPipe()
@@ -71,11 +73,11 @@ func (k *talker) end() string {
 // pair is two instances of a VPC, one of which serves.
 func pair(t *testing.T) (s *site, client, server *machine) {
 	t.Helper()
-	s = &site{installation: install(t)}
-	s.start()
-	s.vpc = s.aws("create-vpc", "--cidr-block", "10.30.0.0/16", "--amazon-provided-ipv6-cidr-block", "--query", "Vpc.VpcId")
-	v6 := s.aws("describe-vpcs", "--vpc-ids", s.vpc, "--query", "Vpcs[0].Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock")
-	s.subnet = s.aws("create-subnet", "--vpc-id", s.vpc, "--cidr-block", "10.30.1.0/24",
+	s = &site{host: install(t)}
+	s.Start()
+	s.vpc = s.AWS("create-vpc", "--cidr-block", "10.30.0.0/16", "--amazon-provided-ipv6-cidr-block", "--query", "Vpc.VpcId")
+	v6 := s.AWS("describe-vpcs", "--vpc-ids", s.vpc, "--query", "Vpcs[0].Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock")
+	s.subnet = s.AWS("create-subnet", "--vpc-id", s.vpc, "--cidr-block", "10.30.1.0/24",
 		"--ipv6-cidr-block", strings.Replace(v6, "/56", "/64", 1), "--query", "Subnet.SubnetId")
 	s.web, s.strangersOnly = s.group("server", "serves"), s.group("client", "asks")
 	server, client = s.launch("server", s.web), s.launch("client", s.strangersOnly)
@@ -88,7 +90,7 @@ func TestRemovedRuleLeavesTrackedFlows(t *testing.T) {
 	s, client, server := pair(t)
 	s.allow(s.web, "tcp", "22", client.v4+"/32")
 	s.allow(s.web, "tcp", "80", "0.0.0.0/0")
-	s.settled()
+	s.Settled()
 	s.serve(server.id, "tcp/22", "tcp/80")
 	tracked := s.talk(client.id, "hold", server.v4+":22")
 	untracked := s.talk(client.id, "hold", server.v4+":80")
@@ -100,9 +102,9 @@ func TestRemovedRuleLeavesTrackedFlows(t *testing.T) {
 			t.Fatalf("echo of one is %q", got)
 		}
 	}
-	s.aws("revoke-security-group-ingress", "--group-id", s.web, "--protocol", "tcp", "--port", "22", "--cidr", client.v4+"/32")
-	s.aws("revoke-security-group-ingress", "--group-id", s.web, "--protocol", "tcp", "--port", "80", "--cidr", "0.0.0.0/0")
-	s.settled()
+	s.AWS("revoke-security-group-ingress", "--group-id", s.web, "--protocol", "tcp", "--port", "22", "--cidr", client.v4+"/32")
+	s.AWS("revoke-security-group-ingress", "--group-id", s.web, "--protocol", "tcp", "--port", "80", "--cidr", "0.0.0.0/0")
+	s.Settled()
 	if got := tracked.say("two"); got != "echo two" {
 		t.Errorf("the tracked connection did not outlive its rule: %q", got)
 	}
@@ -117,7 +119,7 @@ func TestRemovedRuleLeavesTrackedFlows(t *testing.T) {
 func TestKilledUnderTraffic(t *testing.T) {
 	s, client, server := pair(t)
 	s.allow(s.web, "udp", "53", client.v4+"/32", client.v6+"/128")
-	s.settled()
+	s.Settled()
 	s.serve(server.id, "udp/53")
 	forbidden := s.talk(server.id, "count", "9999")
 	if got := forbidden.line(); got != "counting" {
@@ -129,9 +131,9 @@ func TestKilledUnderTraffic(t *testing.T) {
 	}
 	intruder := s.talk(client.id, "stream", server.v4+":9999")
 	for range 3 {
-		s.kill()
-		s.start()
-		s.settled()
+		s.Kill()
+		s.Start()
+		s.Settled()
 	}
 	s.connectivity(allowed(client.id, "udp/"+server.v4+":53"), dropped(client.id, "udp/"+server.v4+":9998"))
 	for _, k := range streams {
@@ -151,34 +153,34 @@ func TestKilledUnderTraffic(t *testing.T) {
 func TestEverythingIsFoundAgain(t *testing.T) {
 	s, client, server := pair(t)
 	s.allow(s.web, "tcp", "80", "0.0.0.0/0", "::/0")
-	talkative := s.aws("run-instances", "--image-id", "ami-00000000000000001", "--subnet-id", s.subnet, "--security-group-ids", s.web,
+	talkative := s.AWS("run-instances", "--image-id", "ami-00000000000000001", "--subnet-id", s.subnet, "--security-group-ids", s.web,
 		"--user-data", "#!/bin/sh\necho hello from user data; id -u; exec nc -lk 80", "--query", "Instances[0].InstanceId")
-	addr := s.aws("describe-instances", "--instance-ids", talkative, "--query", "Reservations[0].Instances[0].PrivateIpAddress")
-	s.settled()
+	addr := s.AWS("describe-instances", "--instance-ids", talkative, "--query", "Reservations[0].Instances[0].PrivateIpAddress")
+	s.Settled()
 	s.serve(server.id, "tcp/80")
 	s.connectivity(allowed(client.id, server.tcp(80)...))
 	s.opens(client.id, addr+":80")
-	before := s.aws("describe-instances", "--query", "Reservations[].Instances[].[InstanceId,State.Name,PrivateIpAddress]")
-	s.stop()
-	s.start()
-	s.settled()
-	if after := s.aws("describe-instances", "--query", "Reservations[].Instances[].[InstanceId,State.Name,PrivateIpAddress]"); after != before {
+	before := s.AWS("describe-instances", "--query", "Reservations[].Instances[].[InstanceId,State.Name,PrivateIpAddress]")
+	s.Stop()
+	s.Start()
+	s.Settled()
+	if after := s.AWS("describe-instances", "--query", "Reservations[].Instances[].[InstanceId,State.Name,PrivateIpAddress]"); after != before {
 		t.Errorf("instances before:\n%s\nafter:\n%s", before, after)
 	}
 	s.connectivity(allowed(client.id, server.tcp(80)...), dropped(client.id, server.tcp(22)...))
 	s.opens(client.id, addr+":80")
-	if out := s.aws("get-console-output", "--instance-id", talkative, "--query", "Output"); !strings.Contains(out, "hello from user data") {
+	if out := s.AWS("get-console-output", "--instance-id", talkative, "--query", "Output"); !strings.Contains(out, "hello from user data") {
 		t.Errorf("console output is %q", out)
 	}
 }
 
 // opens waits until a port of an instance accepts, as its user data may still be starting.
-func (s *installation) opens(from, addr string) {
+func (s *host) opens(from, addr string) {
 	s.t.Helper()
 	host, port, _ := strings.Cut(addr, ":")
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		out, err := s.sallyport("exec", from, "--", "nc", "-z", "-w", "1", host, port).CombinedOutput()
+		out, err := s.Command("exec", from, "--", "nc", "-z", "-w", "1", host, port).CombinedOutput()
 		if err == nil {
 			return
 		}
@@ -191,7 +193,7 @@ func (s *installation) opens(from, addr string) {
 // After `sallyport down` the host is as it was before the installation: no
 // namespace, link, pin or control group of it is left.
 func TestDownLeavesNothing(t *testing.T) {
-	needsRoot(t)
+	installation.NeedsRoot(t)
 	var s *site
 	t.Cleanup(func() { // after down, which the installation's own cleanup runs
 		if left := s.traces(); len(left) > 0 {
@@ -205,7 +207,7 @@ func TestDownLeavesNothing(t *testing.T) {
 	if found := s.traces(); len(found) < 4 { // a router, two instances, a folder of pins
 		t.Errorf("while it runs, an installation with two instances shows only %q: the test sees nothing", found)
 	}
-	s.stop()
+	s.Stop()
 	if found := s.traces(); len(found) < 4 {
 		t.Errorf("after Ctrl-C only %q is left: state and instances should stay", found)
 	}
@@ -213,9 +215,9 @@ func TestDownLeavesNothing(t *testing.T) {
 
 // traces lists what the installation has on the host. Everything carries its
 // tag, the first digits of its data folder's hash; links are in its namespaces.
-func (s *installation) traces() []string {
+func (s *host) traces() []string {
 	s.t.Helper()
-	sum := sha256.Sum256([]byte(s.data))
+	sum := sha256.Sum256([]byte(s.Data))
 	tag := hex.EncodeToString(sum[:])[:6]
 	var out []string
 	for _, pattern := range []string{

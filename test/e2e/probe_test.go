@@ -240,12 +240,12 @@ func self(t *testing.T) string {
 }
 
 // inside is a probe inside an instance.
-func (s *installation) inside(instance string, args ...string) *exec.Cmd {
-	return s.sallyport(append([]string{"exec", instance, "--", self(s.t), "probe"}, args...)...)
+func (s *host) inside(instance string, args ...string) *exec.Cmd {
+	return s.Command(append([]string{"exec", instance, "--", self(s.t), "probe"}, args...)...)
 }
 
 // serve makes an instance echo on ports for the rest of the test.
-func (s *installation) serve(instance string, ports ...string) {
+func (s *host) serve(instance string, ports ...string) {
 	s.t.Helper()
 	cmd := s.inside(instance, append([]string{"serve"}, ports...)...)
 	out, err := cmd.StdoutPipe()
@@ -286,7 +286,7 @@ func expect(from string, want bool, targets []string) []expectation {
 }
 
 // connectivity tries the whole matrix and shows every cell that is not as wanted.
-func (s *installation) connectivity(lists ...[]expectation) {
+func (s *host) connectivity(lists ...[]expectation) {
 	s.t.Helper()
 	byFrom := map[string][]expectation{}
 	for _, list := range lists {
@@ -315,7 +315,7 @@ func (s *installation) connectivity(lists ...[]expectation) {
 	wg.Wait()
 }
 
-func (s *installation) reach(from string, list []expectation) (map[string]bool, error) {
+func (s *host) reach(from string, list []expectation) (map[string]bool, error) {
 	args := []string{"reach"}
 	for _, e := range list {
 		args = append(args, e.target)

@@ -10,16 +10,21 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sallyport.dev/sallyport/test/installation"
 )
 
 var update = flag.Bool("update", false, "rewrite the README's tour with what it prints")
 
 const readme = "../../README.md"
+
+// programs are those under test, built once.
+var programs installation.Programs
+
+func TestMain(m *testing.M) { os.Exit(installation.Main(m, &programs)) }
 
 // step is one command of a document and what it prints.
 type step struct {
@@ -90,9 +95,7 @@ func (s *shell) run(command string) string {
 
 // The README's tour, pasted line by line, prints what the README says.
 func TestReadmeTour(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: network namespaces and eBPF")
-	}
+	installation.NeedsRoot(t)
 	for _, program := range []string{"aws", "nc", "bwrap", "bash"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %s, which is not installed", program)
@@ -102,70 +105,28 @@ func TestReadmeTour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, data := t.TempDir(), t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir+"/bin/", "../../cmd/sallyport").CombinedOutput(); err != nil {
-		t.Fatalf("building sallyport: %v\n%s", err, out)
+	s := programs.Install(t, installation.Up)
+	s.Start()
+	dir := t.TempDir()
+	if err := os.Symlink(string(programs), filepath.Join(dir, "bin")); err != nil {
+		t.Fatal(err)
 	}
-	env := append(os.Environ(), "SALLYPORT_DATA="+data, "AWS_PAGER=")
-	up(t, dir, env)
+	env := append(os.Environ(), "SALLYPORT_DATA="+s.Data, "AWS_PAGER=")
 	sh := newShell(t, dir, env)
 	rewritten := string(text)
-	for _, s := range steps(string(text)) {
-		got := sh.run(strings.ReplaceAll(s.command, "/var/lib/sallyport", data))
-		if diff := cmp.Diff(steady(s.output), steady(got)); diff != "" {
+	for _, step := range steps(string(text)) {
+		got := sh.run(strings.ReplaceAll(step.command, "/var/lib/sallyport", s.Data))
+		if diff := cmp.Diff(steady(step.output), steady(got)); diff != "" {
 			if !*update {
-				t.Errorf("$ %s (-README +here):\n%s", s.command, diff)
+				t.Errorf("$ %s (-README +here):\n%s", step.command, diff)
 			}
-			rewritten = strings.Replace(rewritten, "$ "+s.command+"\n"+s.output, "$ "+s.command+"\n"+got, 1)
+			rewritten = strings.Replace(rewritten, "$ "+step.command+"\n"+step.output, "$ "+step.command+"\n"+got, 1)
 		}
 	}
 	if *update && rewritten != string(text) {
 		if err := os.WriteFile(readme, []byte(rewritten), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// up runs `sallyport up` until the test ends, and `sallyport down` after it.
-func up(t *testing.T, dir string, env []string) {
-	t.Helper()
-	cmd := exec.Command(filepath.Join(dir, "bin", "sallyport"), "up", "--listen", "127.0.0.1:0")
-	cmd.Env = env
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ready := make(chan struct{})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		scan := bufio.NewScanner(out)
-		for scan.Scan() {
-			if strings.HasPrefix(scan.Text(), "sallyport is ready") {
-				close(ready)
-			}
-		}
-		_ = cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGINT)
-		<-ended
-		down := exec.Command(filepath.Join(dir, "bin", "sallyport"), "down")
-		down.Env = env
-		if out, err := down.CombinedOutput(); err != nil {
-			t.Errorf("sallyport down: %v\n%s", err, out)
-		}
-	})
-	select {
-	case <-ready:
-	case <-ended:
-		t.Fatal("sallyport up ended")
-	case <-time.After(10 * time.Second):
-		t.Fatal("sallyport up was not ready within ten seconds")
 	}
 }
 
