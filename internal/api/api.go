@@ -106,7 +106,7 @@ func (s *Server) ensureRegion(ctx context.Context, c call.Call) error {
 	if err := network.CheckRegion(c); err != nil {
 		return err
 	}
-	if s.Store.Snapshot().RegionState(c.Scope) != nil {
+	if network.IsReady(s.Store.Snapshot(), c.Scope) {
 		return nil
 	}
 	ids := seed()

@@ -90,6 +90,36 @@ var (
 		Missing:   apierr.CodeInvalidVpcPeeringConnectionIDNotFound, MissingText: "The vpcPeeringConnection ID '%s' does not exist",
 		MissingMany: "The vpcPeeringConnection IDs '%s' do not exist",
 	}
+	InternetGatewayForm = IDForm{
+		Kind: vpc.KindInternetGateway, Prefix: "igw-",
+		Malformed: apierr.CodeInvalidInternetGatewayIdMalformed,
+		Missing:   apierr.CodeInvalidInternetGatewayIDNotFound, MissingText: "The internetGateway ID '%s' does not exist",
+		MissingMany: "The internetGateway IDs '%s' do not exist",
+	}
+	RouteTableForm = IDForm{
+		Kind: vpc.KindRouteTable, Prefix: "rtb-",
+		Malformed: apierr.CodeInvalidRouteTableIdMalformed,
+		Missing:   apierr.CodeInvalidRouteTableIDNotFound, MissingText: "The routeTable ID '%s' does not exist",
+		MissingMany: "The routeTable IDs '%s' do not exist",
+	}
+	NetworkACLForm = IDForm{
+		Kind: vpc.KindNetworkACL, Prefix: "acl-",
+		Malformed: apierr.CodeInvalidNetworkAclIdMalformed,
+		Missing:   apierr.CodeInvalidNetworkAclIDNotFound, MissingText: "The networkAcl ID '%s' does not exist",
+		MissingMany: "The networkAcl IDs '%s' do not exist",
+	}
+	DHCPOptionsForm = IDForm{
+		Kind: vpc.KindDHCPOptions, Prefix: "dopt-",
+		Malformed: apierr.CodeInvalidDhcpOptionsIdMalformed,
+		Missing:   apierr.CodeInvalidDhcpOptionIDNotFound, MissingText: "The dhcpOption ID '%s' does not exist",
+		MissingMany: "The dhcpOption IDs '%s' do not exist",
+	}
+	ImageForm = IDForm{
+		Kind: vpc.KindImage, Prefix: "ami-",
+		Malformed: apierr.CodeInvalidAMIIDMalformed,
+		Missing:   apierr.CodeInvalidAMIIDNotFound, MissingText: "The image id '[%s]' does not exist",
+		MissingMany: "The image ids '[%s]' do not exist",
+	}
 )
 
 // Fits answers EC2's error for an identifier that is none of this kind.

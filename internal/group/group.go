@@ -132,6 +132,12 @@ func NewDefault(tx *state.Tx, c call.Call, v *vpc.VPC) *vpc.SecurityGroup {
 	return g
 }
 
+// NewLegacy puts the group that VPCs made with old API versions have besides the default one (G131, G132). Nothing
+// comes in by it, so that it allows nothing that the default group does not.
+func NewLegacy(tx *state.Tx, c call.Call, v *vpc.VPC) {
+	newGroup(tx, c, v, vpc.LegacyGroupName, "2009-07-15 default VPC security group", nil)
+}
+
 // OpenIPv6Egress is called when a VPC gets an IPv6 block: groups whose outbound rules are still those they were
 // born with get the one for IPv6 too (G33, G36).
 func OpenIPv6Egress(tx *state.Tx, c call.Call, v *vpc.VPC) {

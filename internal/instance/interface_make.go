@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
@@ -32,6 +33,9 @@ func makeInterface(tx *state.Tx, c call.Call, n newInterface) (*vpc.Interface, e
 		return nil, err
 	}
 	if err := checkInterfaceQuota(tx, c, n.subnet.VPC); err != nil {
+		return nil, err
+	}
+	if err := acl.CheckSubnet(tx.Snapshot, n.subnet); err != nil {
 		return nil, err
 	}
 	i := &vpc.Interface{

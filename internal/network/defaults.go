@@ -5,9 +5,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/gateway"
 	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
@@ -28,23 +30,62 @@ func CheckRegion(c call.Call) error {
 	return nil
 }
 
-// EnsureRegion sets an account up in the call's region the first time that it is there: a default VPC with a
-// default subnet in each zone and its default group. A default VPC that its owner deleted does not come back. An
-// account with EC2-Classic gets the default group of that, and no default VPC.
+// IsReady says whether an account finds in a region all that EnsureRegion sets up.
+func IsReady(w *state.Snapshot, scope vpc.Scope) bool {
+	r := w.RegionState(scope)
+	return r != nil && r.Surrounded
+}
+
+// EnsureRegion sets an account up in the call's region the first time that it is there: DHCP options, and a default
+// VPC with a default subnet in each zone, its default group, gateway, route table and ACL. A default VPC that its
+// owner deleted does not come back. An account with EC2-Classic gets the default group of that, and no default VPC.
+// What an older version of this program made is given what a VPC is born with now.
 func EnsureRegion(tx *state.Tx, c call.Call) error {
 	if err := CheckRegion(c); err != nil {
 		return err
 	}
-	if tx.RegionState(c.Scope) != nil {
+	if IsReady(tx.Snapshot, c.Scope) {
 		return nil
 	}
-	tx.Put(&vpc.RegionState{Scope: c.Scope, DHCPOptions: c.IDs.New("dopt"), Created: c.Now})
+	if known := tx.RegionState(c.Scope); known != nil {
+		upgradeRegion(tx, c, *known)
+		return nil
+	}
+	putRegion(tx, vpc.RegionState{Scope: c.Scope, DHCPOptions: c.IDs.New("dopt"), Created: c.Now})
 	if call.HasClassic(tx, c) {
 		group.NewClassicDefault(tx, c)
 		return nil
 	}
 	_, err := makeDefaultVPC(tx, c)
 	return err
+}
+
+// putRegion notes that an account has all in a region that it finds there, and puts its DHCP options.
+func putRegion(tx *state.Tx, r vpc.RegionState) {
+	r.Surrounded = true
+	tx.Put(&r)
+	tx.Put(&vpc.DHCPOptions{ID: r.DHCPOptions, Scope: r.Scope, Created: r.Created})
+}
+
+// upgradeRegion gives the VPCs that an older version made what they lack. Such a version knew no route tables and no
+// ACLs, so none has any.
+func upgradeRegion(tx *state.Tx, c call.Call, r vpc.RegionState) {
+	putRegion(tx, r)
+	for v := range tx.VPCsIn(c.Scope) {
+		surround(tx, c, v)
+		for s := range tx.SubnetsOf(v.ID) {
+			next := *s
+			acl.Associate(tx, c, &next)
+			tx.Put(&next)
+		}
+	}
+}
+
+// surround gives a VPC what every one is born with besides its default group: route table and ACL, and a default
+// VPC its Internet gateway.
+func surround(tx *state.Tx, c call.Call, v *vpc.VPC) {
+	gateway.Surround(tx, c, v)
+	acl.Surround(tx, c, v)
 }
 
 func createDefaultVpc(tx *state.Tx, c call.Call, _ *ec2.CreateDefaultVpcRequest) (*ec2.CreateDefaultVpcResult, error) {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
@@ -143,6 +144,7 @@ func putSubnet(tx *state.Tx, c call.Call, v *vpc.VPC, s *vpc.Subnet) error {
 	if !s.Block.IsValid() {
 		s.HostnameType = string(ec2.HostnameTypeResourceName)
 	}
+	acl.Associate(tx, c, s)
 	tx.Put(s)
 	return nil
 }
@@ -400,6 +402,9 @@ func associateSubnetCidrBlock(tx *state.Tx, c call.Call, in *ec2.AssociateSubnet
 	next := *s
 	next.IPv6Blocks = append(slices.Clone(s.IPv6Blocks), b)
 	tx.Put(&next)
+	if err := acl.CheckUse(tx.Snapshot, &next); err != nil {
+		return nil, err
+	}
 	return &ec2.AssociateSubnetCidrBlockResult{
 		SubnetId:                 new(string(s.ID)),
 		Ipv6CidrBlockAssociation: wireSubnetBlock(b, ec2.SubnetCidrBlockStateCodeAssociating),

@@ -5,9 +5,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/gateway"
 	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/peering"
 	"sallyport.dev/sallyport/internal/state"
@@ -77,7 +79,7 @@ type newVPC struct {
 	tags      vpc.Tags
 }
 
-// makeVPC makes a VPC and its default group.
+// makeVPC makes a VPC with its default group, main route table and default ACL.
 func makeVPC(tx *state.Tx, c call.Call, n newVPC) (*vpc.VPC, error) {
 	count, most := tx.CountVPCs(c.Scope), call.Quotas(tx, c.Scope.Account).VPCs
 	if count >= most {
@@ -103,6 +105,7 @@ func makeVPC(tx *state.Tx, c call.Call, n newVPC) (*vpc.VPC, error) {
 	}
 	tx.Put(v)
 	group.NewDefault(tx, c, v)
+	surround(tx, c, v)
 	return v, nil
 }
 
@@ -134,6 +137,9 @@ func freeIPv6Block(tx *state.Tx, c call.Call) netip.Prefix {
 	}
 }
 
+// modernGroups is the API version from which on a VPC comes with no group but the default one (G131, G132).
+const modernGroups ec2.Version = "2011-01-01"
+
 func createVpc(tx *state.Tx, c call.Call, in *ec2.CreateVpcRequest) (*ec2.CreateVpcResult, error) {
 	if in.Ipv4IpamPoolId != nil || in.Ipv4NetmaskLength != nil || in.Ipv6IpamPoolId != nil || in.Ipv6NetmaskLength != nil ||
 		in.Ipv6Pool != nil || in.Ipv6CidrBlock != nil || in.Ipv6CidrBlockNetworkBorderGroup != nil || in.VpcEncryptionControl != nil {
@@ -161,6 +167,9 @@ func createVpc(tx *state.Tx, c call.Call, in *ec2.CreateVpcRequest) (*ec2.Create
 	if err != nil {
 		return nil, err
 	}
+	if c.Version.Before(modernGroups) {
+		group.NewLegacy(tx, c, v)
+	}
 	out := wireVPC(v)
 	out.State = ec2.VpcStatePending
 	for i := range out.Ipv6CidrBlockAssociationSet {
@@ -179,11 +188,11 @@ func vpcDependents(tx *state.Tx, c call.Call, v *vpc.VPC) []string {
 		out = append(out, string(i.ID))
 	}
 	for g := range tx.GroupsOf(v.ID) {
-		if !g.IsDefault() {
+		if !g.IsDefault() && !g.IsLegacy() {
 			out = append(out, string(g.ID))
 		}
 	}
-	return out
+	return slices.Concat(out, gateway.Dependents(tx.Snapshot, v.ID), acl.Dependents(tx.Snapshot, v.ID))
 }
 
 func deleteVpc(tx *state.Tx, c call.Call, in *ec2.DeleteVpcRequest) (ec2.Return, error) {
@@ -197,6 +206,8 @@ func deleteVpc(tx *state.Tx, c call.Call, in *ec2.DeleteVpcRequest) (ec2.Return,
 	for g := range tx.GroupsOf(v.ID) {
 		group.Remove(tx, g)
 	}
+	gateway.Remove(tx, v.ID)
+	acl.Remove(tx, v.ID)
 	tx.Delete(v)
 	return ec2.Return{}, nil
 }

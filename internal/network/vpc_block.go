@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
@@ -70,6 +71,7 @@ func associateVpcCidrBlock(tx *state.Tx, c call.Call, in *ec2.AssociateVpcCidrBl
 		out.Ipv6CidrBlockAssociation = wireVPCBlock6(v, b, ec2.VpcCidrBlockStateCodeAssociating)
 		tx.Put(&next)
 		group.OpenIPv6Egress(tx, c, &next)
+		acl.OpenIPv6(tx, v.ID)
 		return out, nil
 	}
 	if b.Prefix, err = parseBlock(*in.CidrBlock, apierr.CodeInvalidVpcRange); err != nil {

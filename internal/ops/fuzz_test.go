@@ -26,6 +26,12 @@ func furnished(t *testing.T) *opstest.Story {
 		"call CreateNetworkInterface SubnetId=subnet-4 SecurityGroupId.1=sg-2",
 		"call RunInstances ImageId=ami-00000000000000001 MinCount=1 MaxCount=1 SubnetId=subnet-4 SecurityGroupId.1=sg-2",
 		"report h1 i-1 up",
+		"call CreateInternetGateway",
+		"call AttachInternetGateway InternetGatewayId=igw-1 VpcId=vpc-2",
+		"call CreateRouteTable VpcId=vpc-2",
+		"call AssociateRouteTable RouteTableId=rtb-1 SubnetId=subnet-4",
+		"call CreateNetworkAcl VpcId=vpc-2",
+		"call DescribeNetworkAcls",
 		"call CreateVpc CidrBlock=10.1.0.0/16",
 		"call CreateVpcPeeringConnection VpcId=vpc-2 PeerVpcId=vpc-3",
 		"call AcceptVpcPeeringConnection VpcPeeringConnectionId=pcx-1",
@@ -80,7 +86,7 @@ func TestRecordedRequests(t *testing.T) {
 		for name, value := range r.Params {
 			foreign = append(foreign, name+"="+value)
 			kind, _, found := strings.Cut(value, "-")
-			for _, known := range []string{"vpc-2", "subnet-4", "sg-2", "eni-1", "i-1", "pcx-1"} {
+			for _, known := range []string{"vpc-2", "subnet-4", "sg-2", "eni-1", "i-1", "pcx-1", "igw-1", "rtb-1", "rtbassoc-1", "acl-1", "aclassoc-1"} {
 				if found && strings.HasPrefix(known, kind+"-") {
 					value = s.Long(known)
 				}

@@ -22,6 +22,7 @@ func taggableForms() []*call.IDForm {
 	return []*call.IDForm{
 		&call.InterfaceForm, &call.InstanceForm, &call.GroupForm, &call.RuleForm, &call.SubnetForm, &call.VPCForm,
 		&call.PeeringForm, &call.PrefixListForm,
+		&call.InternetGatewayForm, &call.RouteTableForm, &call.NetworkACLForm, &call.DHCPOptionsForm, &call.ImageForm,
 	}
 }
 
@@ -161,6 +162,11 @@ func tagsIn(tx *state.Tx, c call.Call, filters []ec2.Filter) []taggedAs {
 		out = appendAllTags(out, tx.VPCsIn(c.Scope))
 		out = appendAllTags(out, peering.Seen(tx, c))
 		out = appendAllTags(out, tx.PrefixListsIn(c.Scope))
+		out = appendAllTags(out, tx.InternetGatewaysIn(c.Scope))
+		out = appendAllTags(out, tx.RouteTablesIn(c.Scope))
+		out = appendAllTags(out, tx.NetworkACLsIn(c.Scope))
+		out = appendAllTags(out, tx.DHCPOptionsIn(c.Scope))
+		out = appendAllTags(out, tx.ImagesIn(c.Scope))
 	}
 	slices.SortFunc(out, func(a, b taggedAs) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.tag.Key, b.tag.Key))

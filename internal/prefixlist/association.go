@@ -34,11 +34,14 @@ func usersOf(w *state.Snapshot, id vpc.PrefixListID) []user {
 	return slices.SortedFunc(maps.Values(found), func(a, b user) int { return cmp.Compare(a.id, b.id) })
 }
 
-// overQuota are the groups that have more rules than they may, of those with rules that name the list.
+// overQuota are the groups that have more rules than they may, and the route tables that have more routes, of those
+// that name the list.
 func overQuota(tx *state.Tx, id vpc.PrefixListID) []string {
 	var out []string
 	for _, u := range usersOf(tx.Snapshot, id) {
-		if g := tx.Group(vpc.GroupID(u.id)); g != nil && group.CheckRules(tx, g) != nil {
+		g, t := tx.Group(vpc.GroupID(u.id)), tx.RouteTable(vpc.RouteTableID(u.id))
+		if g != nil && group.CheckRules(tx, g) != nil ||
+			t != nil && tx.CountRoutes(t) > call.Quotas(tx, u.owner).RoutesPerTable {
 			out = append(out, u.id)
 		}
 	}

@@ -57,6 +57,19 @@ func (s *Snapshot) RouteTablesNaming(id vpc.PrefixListID) iter.Seq[*vpc.RouteTab
 	return tableOf[*vpc.RouteTable](s, vpc.KindRouteTable).by(routeTablesByList, string(id))
 }
 
+// CountRoutes counts the routes of a table as the quota does: one to a prefix list weighs as much as the list may hold.
+func (s *Snapshot) CountRoutes(t *vpc.RouteTable) int {
+	n := 0
+	for _, r := range t.Routes {
+		if l := s.PrefixList(r.Destination.PrefixList); l != nil {
+			n += l.MaxEntries
+		} else {
+			n++
+		}
+	}
+	return n
+}
+
 // SubnetsRoutedBy walks the subnets that are explicitly associated with a route table.
 func (s *Snapshot) SubnetsRoutedBy(id vpc.RouteTableID) iter.Seq[*vpc.Subnet] {
 	return tableOf[*vpc.Subnet](s, vpc.KindSubnet).by(subnetsByRouteTable, string(id))

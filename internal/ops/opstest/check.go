@@ -52,6 +52,7 @@ func CheckNetworks(w *state.Snapshot) error {
 	}
 	errs = append(errs, checkInstances(w)...)
 	errs = append(errs, checkConnections(w)...)
+	errs = append(errs, checkSurroundings(w)...)
 	for e := range w.All(vpc.KindSubnet) {
 		s := e.(*vpc.Subnet)
 		left := vpc.Usable(s.Block)

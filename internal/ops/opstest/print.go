@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sallyport.dev/sallyport/internal/instance"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -74,7 +75,7 @@ func printTags(tags vpc.Tags) string {
 }
 
 // Identifiers in stories.
-const idKinds = `(sgr|sg|vpc-cidr-assoc|vpc|subnet-cidr-assoc|subnet|eni-attach|eni|dopt|i|r|vol|igw|rtb|acl|pl|pcx)`
+const idKinds = `(sgr|sg|vpc-cidr-assoc|vpc|subnet-cidr-assoc|subnet|eni-attach|eni|dopt|i|r|vol|igw|rtbassoc|rtb|aclassoc|acl|ami|pl|pcx)`
 
 var (
 	longID  = regexp.MustCompile(`\b` + idKinds + `-0[0-9a-f]{16}\b`)
@@ -86,6 +87,9 @@ func (s *Story) shorten(text string) string {
 		text = strings.ReplaceAll(text, s.token, "$token")
 	}
 	return longID.ReplaceAllStringFunc(text, func(id string) string {
+		if id == string(instance.LabImage) {
+			return id
+		}
 		if _, ok := s.short[id]; !ok {
 			kind := id[:strings.LastIndexByte(id, '-')]
 			s.count[kind]++

@@ -21,9 +21,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sallyport.dev/sallyport/internal/acl"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/gateway"
 	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/ops"
 	"sallyport.dev/sallyport/internal/state"
@@ -38,10 +40,11 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/story")
 //
 //	call Action Name=value Name="two words"   one request; the answer is its response or its error
 //	repeat 50 Action Name=value-%d            many requests, numbered from 1; the answer is the first error
-//	vpc 10.0.0.0/16 [default] [ipv6]          a VPC with its default group
+//	vpc 10.0.0.0/16 [default] [ipv6]          a VPC with all that it is born with
 //	interface sg-1 [sg-2 …] [of i-1]          an interface that carries groups, in the VPC of the first one
 //	as 000000000002 [eu-west-1]               who calls from here on
 //	account 000000000002 [classic]            an account, with EC2-Classic or without
+//	version 2010-11-15                        the API version of the calls from here on
 //	world                                     the groups and rules there are, of all accounts
 //	region                                    what EnsureRegion does, and the default VPC that there is then
 //	host h1 4 [eu-west-1]                     a host with room for four instances
@@ -94,6 +97,8 @@ type Story struct {
 	count map[string]int
 	token string
 	lab   lab
+
+	version ec2.Version
 }
 
 // NewStory begins with an empty world, in which one account calls.
@@ -101,8 +106,9 @@ func NewStory(t *testing.T) *Story {
 	t.Helper()
 	return &Story{
 		t: t, World: state.NewSnapshot(),
-		Scope: vpc.Scope{Region: "us-east-1", Account: "000000000001"},
-		short: map[string]string{}, long: map[string]string{}, count: map[string]int{},
+		Scope:   vpc.Scope{Region: "us-east-1", Account: "000000000001"},
+		version: ec2.VersionCurrent,
+		short:   map[string]string{}, long: map[string]string{}, count: map[string]int{},
 	}
 }
 
@@ -169,6 +175,9 @@ func (s *Story) directive(line string) string {
 			s.Scope.Region = vpc.Region(words[2])
 		}
 		return ""
+	case "version":
+		s.version = ec2.Version(words[1])
+		return ""
 	case "account":
 		s.Commit(func(tx *state.Tx, _ call.Call) {
 			tx.Put(&vpc.Account{ID: vpc.AccountID(words[1]), Classic: slices.Contains(words, "classic")})
@@ -184,7 +193,7 @@ func (s *Story) directive(line string) string {
 func (s *Story) NewCall(action string) call.Call {
 	s.calls++
 	return call.Call{
-		Scope: s.Scope, Action: action, Version: ec2.VersionCurrent, RequestID: "request",
+		Scope: s.Scope, Action: action, Version: s.version, RequestID: "request",
 		Principal: call.Principal{ARN: "arn:aws:iam::" + string(s.Scope.Account) + ":root", UserID: string(s.Scope.Account)},
 		Now:       time.Date(2026, 1, 1, 0, 0, s.calls, 0, time.UTC).Add(s.lab.later),
 		IDs:       s.ids(),
@@ -275,7 +284,7 @@ func (s *Story) Commit(f func(tx *state.Tx, c call.Call)) {
 	s.World = tx.Next(s.World.Revision() + 1)
 }
 
-// VPC puts a VPC with its default group into the world, as the directive vpc does.
+// VPC puts a VPC, with what every one is born with, into the world, as the directive vpc does.
 func (s *Story) VPC(cidr string, options []string) string {
 	v := &vpc.VPC{
 		Scope:   s.Scope,
@@ -290,6 +299,8 @@ func (s *Story) VPC(cidr string, options []string) string {
 		v.ID = vpc.VPCID(c.IDs.New("vpc"))
 		tx.Put(v)
 		g = group.NewDefault(tx, c, v)
+		gateway.Surround(tx, c, v)
+		acl.Surround(tx, c, v)
 	})
 	return fmt.Sprintf("%s with %s\n", v.ID, g.ID)
 }

@@ -1,0 +1,9 @@
+package acl_test
+
+import (
+	"testing"
+
+	"sallyport.dev/sallyport/internal/ops/opstest"
+)
+
+func TestStories(t *testing.T) { opstest.PlayStories(t) }
