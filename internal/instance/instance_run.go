@@ -82,7 +82,7 @@ func readLaunch(tx *state.Tx, c call.Call, in *ec2.RunInstancesRequest) (*launch
 	if in.ImageId == nil {
 		return nil, apierr.New(apierr.CodeMissingParameter, "The request must contain the parameter ImageId")
 	}
-	image, err := findImage(*in.ImageId)
+	image, err := findImage(tx, c, *in.ImageId)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func readLaunch(tx *state.Tx, c call.Call, in *ec2.RunInstancesRequest) (*launch
 		return nil, err
 	}
 	l.model = vpc.Instance{
-		Scope: c.Scope, Image: image, Type: cmp.Or(string(in.InstanceType), defaultInstanceType),
+		Scope: c.Scope, Image: image.ID, Type: cmp.Or(string(in.InstanceType), defaultInstanceType),
 		KeyName: call.Text(in.KeyName), State: vpc.Pending, Boot: 1, UserData: data, ClientToken: call.Text(in.ClientToken),
 		DisableAPITermination: call.Yes(in.DisableApiTermination), DisableAPIStop: call.Yes(in.DisableApiStop),
 		ShutdownBehavior: behavior, Monitoring: in.Monitoring != nil && call.Yes(in.Monitoring.Enabled),
