@@ -159,16 +159,8 @@ func checkRoute(tx *state.Tx, t *vpc.RouteTable, d vpc.Destination, to target) e
 		return apierr.New(apierr.CodeInvalidParameterValue,
 			"The destination %s is none of the CIDR blocks of %s, to which alone there are local routes.", d, t.VPC)
 	}
-	within := func(b netip.Prefix) (netip.Prefix, bool) {
-		for p := range destinations(tx, d) {
-			if b.Overlaps(p) && b.Bits() <= p.Bits() {
-				return p, true
-			}
-		}
-		return netip.Prefix{}, false
-	}
 	for _, b := range localBlocks(tx.VPC(t.VPC)) {
-		p, ok := within(b.Prefix)
+		p, ok := partOf(tx, d, b.Prefix)
 		switch {
 		case !ok:
 		case to.Interface == "":
@@ -186,7 +178,7 @@ func checkRoute(tx *state.Tx, t *vpc.RouteTable, d vpc.Destination, to target) e
 			continue
 		}
 		for _, b := range localBlocks(peer) {
-			if p, ok := within(b.Prefix); ok {
+			if p, ok := partOf(tx, d, b.Prefix); ok {
 				return bypassed(p, peer.ID)
 			}
 		}
@@ -198,6 +190,29 @@ func bypassed(p netip.Prefix, id vpc.VPCID) error {
 	return apierr.New(apierr.CodeUnsupportedOperation,
 		"The requested operation is not supported. Packets to %s, which is in %s, go to their receiver directly here: what the route leads to would be bypassed.",
 		p, id)
+}
+
+// partOf is what of a destination is a block or a part of it.
+func partOf(tx *state.Tx, d vpc.Destination, b netip.Prefix) (netip.Prefix, bool) {
+	for p := range destinations(tx, d) {
+		if b.Overlaps(p) && b.Bits() <= p.Bits() {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// CheckBlock refuses a block that is to join a VPC if a route leads it or a part of it elsewhere.
+func CheckBlock(tx *state.Tx, id vpc.VPCID, b netip.Prefix) error {
+	for t := range tx.RouteTablesOf(id) {
+		for _, r := range t.Routes {
+			if p, ok := partOf(tx, r.Destination, b); ok {
+				return apierr.New(apierr.CodeInvalidVpcRange,
+					"The CIDR '%s' is the same as or larger than the destination of a route: %s has one to %s.", b, t.ID, p)
+			}
+		}
+	}
+	return nil
 }
 
 // destinations walks the blocks that a destination stands for now.

@@ -8,6 +8,7 @@ import (
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/gateway"
 	"sallyport.dev/sallyport/internal/group"
 	"sallyport.dev/sallyport/internal/peering"
 	"sallyport.dev/sallyport/internal/state"
@@ -78,6 +79,9 @@ func associateVpcCidrBlock(tx *state.Tx, c call.Call, in *ec2.AssociateVpcCidrBl
 		return nil, err
 	}
 	if err := checkSecondBlock(v, b.Prefix); err != nil {
+		return nil, err
+	}
+	if err := gateway.CheckBlock(tx, v.ID, b.Prefix); err != nil {
 		return nil, err
 	}
 	if len(v.Blocks) >= most {
