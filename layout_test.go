@@ -54,6 +54,7 @@ var rooms = []room{
 	{"instance", "acl apierr call ec2 group network packet state vpc", control, 3200},
 	{"ops", "acl apierr call ec2 gateway group instance network peering prefixlist state vpc", control, 400},
 	{"event", "state vpc", control, 300},
+	{"answer", "event explain packet vpc", control, 300},
 	{"flowlog", "packet", shared, 600},
 	{"store", "apierr state vpc", control, 900},
 	{"feed", "flowlog packet program", shared, 1400},

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sallyport.dev/sallyport/internal/api"
+	"sallyport.dev/sallyport/internal/answer"
 	"sallyport.dev/sallyport/internal/vpc"
 )
 
@@ -37,11 +37,11 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 	}
 	switch what {
 	case "create":
-		wanted := api.Account{AccountID: *a.scope.account, Name: *name}
+		wanted := answer.Account{AccountID: *a.scope.account, Name: *name}
 		if wanted.Platforms, err = platforms(*platform); err != nil {
 			return exitError, err
 		}
-		var made api.Account
+		var made answer.Account
 		if err := c.call(ctx, http.MethodPost, "accounts", nil, wanted, &made); err != nil {
 			return exitError, err
 		}
@@ -51,7 +51,7 @@ func runAccount(ctx context.Context, env *environment, args []string) (int, erro
 		env.sayf("account %s\n", made.AccountID)
 		return exitOK, nil
 	case "list":
-		var list api.Accounts
+		var list answer.Accounts
 		if err := c.call(ctx, http.MethodGet, "accounts", nil, nil, &list); err != nil {
 			return exitError, err
 		}
@@ -101,7 +101,7 @@ func runKey(ctx context.Context, env *environment, args []string) (int, error) {
 	case "list":
 		return listKeys(ctx, a, c)
 	case "delete":
-		var gone api.Key
+		var gone answer.Key
 		if err := c.call(ctx, http.MethodDelete, "keys", url.Values{"key": {*id}}, nil, &gone); err != nil {
 			return exitError, err
 		}
@@ -115,7 +115,7 @@ func runKey(ctx context.Context, env *environment, args []string) (int, error) {
 }
 
 func createKey(ctx context.Context, a *asking, c *client) (int, error) {
-	var made api.Key
+	var made answer.Key
 	if err := c.call(ctx, http.MethodPost, "keys", nil, struct{}{}, &made); err != nil {
 		return exitError, err
 	}
@@ -127,7 +127,7 @@ func createKey(ctx context.Context, a *asking, c *client) (int, error) {
 }
 
 func listKeys(ctx context.Context, a *asking, c *client) (int, error) {
-	var list api.Keys
+	var list answer.Keys
 	if err := c.call(ctx, http.MethodGet, "keys", nil, nil, &list); err != nil {
 		return exitError, err
 	}

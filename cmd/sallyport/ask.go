@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sallyport.dev/sallyport/internal/api"
+	"sallyport.dev/sallyport/internal/answer"
 )
 
 // asking are the flags of commands that ask a server.
@@ -57,7 +57,7 @@ func runExplain(ctx context.Context, env *environment, args []string) (int, erro
 		return exitError, err
 	}
 	q := url.Values{"from": {*from}, "to": {*to}, "protocol": {*protocol}, "port": {*port}, "vpc": {*vpcID}, "ipv6": {strconv.FormatBool(*v6)}}
-	var answer api.Explanation
+	var answer answer.Explanation
 	if err := c.call(ctx, http.MethodGet, "explain", q, nil, &answer); err != nil {
 		return exitError, err
 	}
@@ -81,7 +81,7 @@ func runStatus(ctx context.Context, env *environment, args []string) (int, error
 	if err != nil {
 		return exitError, err
 	}
-	var st api.Status
+	var st answer.Status
 	if err := c.call(ctx, http.MethodGet, "status", nil, nil, &st); err != nil {
 		return exitError, err
 	}
@@ -96,7 +96,7 @@ func runStatus(ctx context.Context, env *environment, args []string) (int, error
 	return code, nil
 }
 
-func printStatus(env *environment, st api.Status) {
+func printStatus(env *environment, st answer.Status) {
 	env.sayf("world: revision %d\n", st.Revision)
 	if len(st.Hosts) == 0 {
 		env.sayf("no host is connected: nothing is enforced\n")
@@ -127,7 +127,7 @@ func runWait(ctx context.Context, env *environment, args []string) (int, error) 
 		return exitError, err
 	}
 	q := url.Values{"revision": {strconv.FormatUint(*revision, 10)}, "timeout": {timeout.String()}}
-	var res api.WaitResult
+	var res answer.WaitResult
 	if err := c.call(ctx, http.MethodGet, "wait", q, nil, &res); err != nil {
 		return exitError, err
 	}
@@ -158,7 +158,7 @@ func runEvents(ctx context.Context, env *environment, args []string) (int, error
 		return exitError, err
 	}
 	q := url.Values{"resource": {*resource}, "limit": {strconv.Itoa(*limit)}}
-	var res api.Events
+	var res answer.Events
 	if err := c.call(ctx, http.MethodGet, "events", q, nil, &res); err != nil {
 		return exitError, err
 	}

@@ -59,6 +59,7 @@ func commands() []command {
 		{"exec", "i-… -- COMMAND", "run a command inside a lab instance, as this host's root", runExec},
 		{"account", "create|list [--name NAME] [--platform vpc|classic]", "accounts, on the server's host", runAccount},
 		{"key", "create|list|delete --account ID", "access keys, on the server's host", runKey},
+		{"quota", "list|set NAME=N…|reset [NAME…]|profile guide-2018|aws-today [--account ID]", "how much an account may have; changing it, on the server's host", runQuota},
 		{"host", "enrol --name NAME", "make the bundle with which another host's agent connects", runHost},
 		{"doctor", "", "what this host can enforce, and what it lacks", runDoctor},
 		{"version", "", "this build", runVersion},
@@ -116,11 +117,25 @@ func newFlags(env *environment, name string) *flag.FlagSet {
 
 // parse reads flags and refuses arguments that the command does not take.
 func parse(f *flag.FlagSet, args []string) error {
-	if err := f.Parse(args); err != nil {
+	words, err := parseWords(f, args)
+	if err != nil {
 		return err
 	}
-	if f.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", f.Arg(0))
+	if len(words) > 0 {
+		return fmt.Errorf("unexpected argument %q", words[0])
 	}
 	return nil
+}
+
+// parseWords reads flags that may stand before, between and after the words that a command takes.
+func parseWords(f *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := f.Parse(args); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			return words, nil
+		}
+		words, args = append(words, f.Arg(0)), f.Args()[1:]
+	}
 }

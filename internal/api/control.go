@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"sallyport.dev/sallyport/internal/answer"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/event"
@@ -60,31 +61,33 @@ func (s *Server) Control() http.Handler {
 		mux.Handle(path, s.answerJSON(f))
 	}
 	mux.HandleFunc("POST /api/v1/accounts", s.createAccount)
+	mux.HandleFunc("POST /api/v1/quotas", s.changeQuotas)
 	return mux
 }
 
 func (s *Server) listAccounts(context.Context, vpc.Scope, url.Values) (any, error) {
-	out := Accounts{Accounts: []Account{}}
+	out := answer.Accounts{Accounts: []answer.Account{}}
 	for a := range s.Store.Snapshot().Accounts() {
-		out.Accounts = append(out.Accounts, accountOf(a))
+		out.Accounts = append(out.Accounts, answer.OfAccount(a))
 	}
 	return out, nil
 }
 
-func accountOf(a *vpc.Account) Account {
-	out := Account{AccountID: string(a.ID), Name: a.Name, Created: a.Created}
-	if a.Classic {
-		out.Platforms = a.Platforms()
+// readJSON reads a request's body into what it is to be; if it is not, it says so and answers false.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, in any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, jsonBodyMax))
+	d.DisallowUnknownFields()
+	if err := d.Decode(in); err != nil && !errors.Is(err, io.EOF) {
+		s.fail(w, r, apierr.New(apierr.CodeInvalidParameterValue, "The body is not what was expected: %s", err))
+		return false
 	}
-	return out
+	return true
 }
 
 // createAccount makes an account, with the id that the body asks for or a free one.
 func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) {
-	var in Account
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, jsonBodyMax)).Decode(&in)
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.fail(w, r, apierr.New(apierr.CodeInvalidParameterValue, "The body is no account: %s", err))
+	var in answer.Account
+	if !s.readJSON(w, r, &in) {
 		return
 	}
 	s.answerJSON(func(ctx context.Context, _ vpc.Scope, _ url.Values) (any, error) {
@@ -99,18 +102,14 @@ func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		return accountOf(made), nil
+		return answer.OfAccount(made), nil
 	}).ServeHTTP(w, r)
 }
 
-func keyOf(k *vpc.AccessKey) Key {
-	return Key{AccountID: string(k.Account), AccessKeyID: string(k.ID), Created: k.Created}
-}
-
 func (s *Server) listKeys(_ context.Context, scope vpc.Scope, _ url.Values) (any, error) {
-	out := Keys{Keys: []Key{}}
+	out := answer.Keys{Keys: []answer.Key{}}
 	for k := range iam.Keys(s.Store.Snapshot(), scope.Account) {
-		out.Keys = append(out.Keys, keyOf(k))
+		out.Keys = append(out.Keys, answer.OfKey(k))
 	}
 	return out, nil
 }
@@ -118,25 +117,25 @@ func (s *Server) listKeys(_ context.Context, scope vpc.Scope, _ url.Values) (any
 func (s *Server) createKey(ctx context.Context, scope vpc.Scope, _ url.Values) (any, error) {
 	random := keyRandom()
 	var made *vpc.AccessKey
-	err := s.act(ctx, byOperator, "CreateAccessKey", func(tx *state.Tx, c call.Call) (err error) {
+	err := s.actOn(ctx, scope.Account, byOperator, "CreateAccessKey", func(tx *state.Tx, c call.Call) (err error) {
 		made, err = iam.CreateKey(tx, scope.Account, random, c.Now)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := keyOf(made)
+	out := answer.OfKey(made)
 	out.SecretAccessKey = made.Secret // the only time that it is told
 	return out, nil
 }
 
 func (s *Server) deleteKey(ctx context.Context, scope vpc.Scope, q url.Values) (any, error) {
 	id := vpc.AccessKeyID(q.Get("key"))
-	err := s.act(ctx, byOperator, "DeleteAccessKey", func(tx *state.Tx, _ call.Call) error {
+	err := s.actOn(ctx, scope.Account, byOperator, "DeleteAccessKey", func(tx *state.Tx, _ call.Call) error {
 		return iam.DeleteKey(tx, scope.Account, id)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return Key{AccountID: string(scope.Account), AccessKeyID: string(id)}, nil
+	return answer.Key{AccountID: string(scope.Account), AccessKeyID: string(id)}, nil
 }

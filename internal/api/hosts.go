@@ -29,8 +29,16 @@ const housekeepEvery = time.Minute
 
 // act commits a change that the server makes by itself, with its event.
 func (s *Server) act(ctx context.Context, who, action string, op func(tx *state.Tx, c call.Call) error) error {
+	return s.actOn(ctx, "", who, action, op)
+}
+
+// actOn is act for a change of what belongs to an account, which sees the event among its own.
+func (s *Server) actOn(ctx context.Context, account vpc.AccountID, who, action string, op func(tx *state.Tx, c call.Call) error) error {
 	ids := seed()
-	c := call.Call{Action: action, RequestID: newRequestID(), Now: s.Now().UTC(), Principal: call.Principal{ARN: who}}
+	c := call.Call{
+		Scope: vpc.Scope{Account: account}, Action: action, RequestID: newRequestID(), Now: s.Now().UTC(),
+		Principal: call.Principal{ARN: who},
+	}
 	_, err := s.Store.Do(ctx, func(tx *state.Tx) error {
 		c.IDs = call.NewIDs(ids)
 		if err := op(tx, c); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"sallyport.dev/sallyport/internal/answer"
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/ec2"
 	"sallyport.dev/sallyport/internal/event"
@@ -64,6 +65,7 @@ func (s *Server) jsonAPI() *http.ServeMux {
 		"GET /api/v1/status":  s.status,
 		"GET /api/v1/wait":    s.wait,
 		"GET /api/v1/events":  s.events,
+		"GET /api/v1/quotas":  s.listQuotas,
 	} {
 		mux.Handle(path, s.answerJSON(f))
 	}
@@ -118,7 +120,7 @@ func (s *Server) firstAccount() vpc.AccountID {
 }
 
 func (s *Server) explain(ctx context.Context, scope vpc.Scope, q url.Values) (any, error) {
-	service, err := parseService(q.Get("protocol"), q.Get("port"))
+	service, err := answer.ParseService(q.Get("protocol"), q.Get("port"))
 	if err != nil {
 		return nil, apierr.New(apierr.CodeInvalidParameterValue, "%s", err)
 	}
@@ -134,13 +136,13 @@ func (s *Server) explain(ctx context.Context, scope vpc.Scope, q url.Values) (an
 	if err != nil {
 		return nil, apierr.New(apierr.CodeInvalidParameterValue, "%s", err)
 	}
-	return explanation(a), nil
+	return answer.Explain(a), nil
 }
 
 // status tells what is enforced where, of the account's interfaces.
 func (s *Server) status(_ context.Context, scope vpc.Scope, _ url.Values) (any, error) {
 	snap := s.Store.Snapshot()
-	out := Status{Revision: uint64(snap.Revision()), Hosts: []HostStatus{}, Enforced: true}
+	out := answer.Status{Revision: uint64(snap.Revision()), Hosts: []answer.HostStatus{}, Enforced: true}
 	connected := false
 	for _, h := range s.Publisher.Hosts() {
 		hs := hostStatus(snap, scope.Account, h)
@@ -155,17 +157,17 @@ func (s *Server) status(_ context.Context, scope vpc.Scope, _ url.Values) (any, 
 	return out, nil
 }
 
-func hostStatus(snap *state.Snapshot, account vpc.AccountID, h publish.HostStatus) HostStatus {
-	out := HostStatus{
+func hostStatus(snap *state.Snapshot, account vpc.AccountID, h publish.HostStatus) answer.HostStatus {
+	out := answer.HostStatus{
 		HostID: string(h.Host), Connected: h.Connected, LastSeen: h.LastSeen, Revision: uint64(h.Revision),
-		Capacity: h.Capacity, Interfaces: []InterfaceStatus{},
+		Capacity: h.Capacity, Interfaces: []answer.InterfaceStatus{},
 	}
 	for _, i := range h.Interfaces {
 		e := snap.Interface(vpc.InterfaceID(i.ID))
 		if e == nil || e.Scope.Account != account {
 			continue
 		}
-		is := InterfaceStatus{
+		is := answer.InterfaceStatus{
 			NetworkInterfaceID: string(i.ID), Status: i.State.String(), Reason: i.Reason, Revision: uint64(i.Revision),
 		}
 		if e.Attachment != nil {
@@ -193,7 +195,7 @@ func (s *Server) wait(ctx context.Context, _ vpc.Scope, q url.Values) (any, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(timeout, waitMax))
 	defer cancel()
-	out := WaitResult{Revision: revision}
+	out := answer.WaitResult{Revision: revision}
 	if err := s.Publisher.Wait(ctx, state.Revision(revision)); err != nil {
 		out.Lagging = err.Error()
 		return out, nil
@@ -210,7 +212,7 @@ func (s *Server) events(ctx context.Context, scope vpc.Scope, q url.Values) (any
 	}
 	limit = min(limit, eventsMax)
 	filter := event.Filter{Account: scope.Account, Region: scope.Region, Resource: q.Get("resource"), Action: q.Get("action")}
-	out := Events{Events: []*event.Event{}}
+	out := answer.Events{Events: []*event.Event{}}
 	var at store.Position
 	for range eventsScanMax / eventsMax {
 		records, err := s.Store.JournalBefore(ctx, at, eventsMax)

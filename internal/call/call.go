@@ -94,7 +94,12 @@ func (s *IDs) next() [32]byte {
 }
 
 // Quotas are the limits of an account.
-func Quotas(_ *state.Tx, _ vpc.AccountID) vpc.Quotas { return vpc.GuideQuotas() }
+func Quotas(tx *state.Tx, id vpc.AccountID) vpc.Quotas {
+	if a := tx.Account(id); a != nil {
+		return a.Quotas.Quotas()
+	}
+	return vpc.GuideQuotas()
+}
 
 // HasClassic says whether the caller's account has EC2-Classic.
 func HasClassic(tx *state.Tx, c Call) bool {

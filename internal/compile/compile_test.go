@@ -255,3 +255,10 @@ func mutate(r *rand.Rand, tx *state.Tx) {
 		tx.Put(i)
 	}
 }
+
+// TestAnInterfaceHoldsWhatTheAPIAccepts binds the two bounds, which stand in rooms that may not see each other.
+func TestAnInterfaceHoldsWhatTheAPIAccepts(t *testing.T) {
+	if vpc.RulesPerDirectionMax != program.RulesMax {
+		t.Errorf("the API accepts %d rules in a direction, a program holds %d", vpc.RulesPerDirectionMax, program.RulesMax)
+	}
+}

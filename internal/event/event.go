@@ -221,7 +221,7 @@ type Filter struct {
 // Match says whether e is asked for.
 func (f Filter) Match(e *Event) bool {
 	return cmp.Or(f.Account, e.Account) == e.Account &&
-		cmp.Or(f.Region, e.Region) == e.Region &&
+		(e.Region == "" || cmp.Or(f.Region, e.Region) == e.Region) && // a whole account's is of every region
 		cmp.Or(f.Action, e.Action) == e.Action &&
 		!e.Time.Before(f.Since) &&
 		(f.Resource == "" || e.touches(f.Resource))

@@ -161,31 +161,6 @@ func (p *permissionReader) classicPair(in *ec2.UserIdGroupPair) (vpc.Source, err
 	return classicSource(g), nil
 }
 
-// checkInstanceRules refuses more rules for an instance of EC2-Classic than one can have over all its groups. more
-// is how many its group g is to get.
-func checkInstanceRules(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, more int) error {
-	for i := range tx.InterfacesWith(g.ID) {
-		if err := rulesFit(tx, c, string(i.Attachment.Instance), i.Groups, more); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func rulesFit(tx *state.Tx, c call.Call, who string, groups []vpc.GroupID, more int) error {
-	n := more
-	for _, g := range groups {
-		for range tx.RulesOf(g) {
-			n++
-		}
-	}
-	if most := call.Quotas(tx, c.Scope.Account).ClassicRulesPerInstance; n > most {
-		return apierr.New(apierr.CodeRulesPerSecurityGroupLimitExceeded,
-			"The maximum number of rules per security group has been reached. %s would have %d rules of %d over its groups.", who, n, most)
-	}
-	return nil
-}
-
 // ForClassicInstance reads the groups that an instance is launched with into EC2-Classic, by identifier: each once, in
 // the order given, of EC2-Classic and not too many (G76); the default group if none is given.
 func ForClassicInstance(tx *state.Tx, c call.Call, ids []string) ([]vpc.GroupID, error) {
@@ -210,5 +185,10 @@ func ForClassicInstance(tx *state.Tx, c call.Call, ids []string) ([]vpc.GroupID,
 		return nil, apierr.New(apierr.CodeSecurityGroupsPerInstanceLimitExceeded,
 			"The maximum number of security groups per instance has been reached. There would be %d of %d.", len(out), most)
 	}
-	return out, rulesFit(tx, c, "The instance", out, 0)
+	n, _ := rulesOver(tx, out)
+	if most := call.Quotas(tx, c.Scope.Account).ClassicRulesPerInstance; n > most {
+		return nil, apierr.New(apierr.CodeRulesPerSecurityGroupLimitExceeded,
+			"The maximum number of rules per security group has been reached. The instance would have %d rules of %d over its groups.", n, most)
+	}
+	return out, nil
 }

@@ -90,14 +90,24 @@ func vpcOrDefault(tx *state.Tx, c call.Call, id string) (*vpc.VPC, error) {
 	return call.FindVPC(tx, c, id)
 }
 
-// checkGroupQuota refuses one more group than a VPC may have (G7); the default group counts.
+// checkGroupQuota refuses one more group than a VPC (G7) and a region may have; default groups count.
 func checkGroupQuota(tx *state.Tx, c call.Call, v *vpc.VPC) error {
 	n, most := tx.CountGroups(v.ID), call.Quotas(tx, c.Scope.Account).GroupsPerVPC
+	if n >= most {
+		return apierr.New(apierr.CodeSecurityGroupLimitExceeded,
+			"The maximum number of security groups for VPC '%s' has been reached. It has %d of %d.", v.ID, n, most)
+	}
+	return CheckRegionQuota(tx, c)
+}
+
+// CheckRegionQuota refuses one more group than an account may have in a region over all its VPCs.
+func CheckRegionQuota(tx *state.Tx, c call.Call) error {
+	n, most := tx.CountGroupsIn(c.Scope), call.Quotas(tx, c.Scope.Account).Groups
 	if n < most {
 		return nil
 	}
 	return apierr.New(apierr.CodeSecurityGroupLimitExceeded,
-		"The maximum number of security groups for VPC '%s' has been reached. It has %d of %d.", v.ID, n, most)
+		"The maximum number of security groups for region '%s' has been reached. There are %d of %d.", c.Scope.Region, n, most)
 }
 
 // newGroup puts a group into a VPC, with the outbound rules that every group is born with.
@@ -139,8 +149,8 @@ func NewLegacy(tx *state.Tx, c call.Call, v *vpc.VPC) {
 }
 
 // OpenIPv6Egress is called when a VPC gets an IPv6 block: groups whose outbound rules are still those they were
-// born with get the one for IPv6 too (G33, G36).
-func OpenIPv6Egress(tx *state.Tx, c call.Call, v *vpc.VPC) {
+// born with get the one for IPv6 too (G33, G36). It refuses what an interface has no room for.
+func OpenIPv6Egress(tx *state.Tx, c call.Call, v *vpc.VPC) error {
 	d := draft{
 		direction: packet.Egress,
 		service:   packet.Service{Proto: packet.AllProtos},
@@ -149,8 +159,12 @@ func OpenIPv6Egress(tx *state.Tx, c call.Call, v *vpc.VPC) {
 	for g := range tx.GroupsOf(v.ID) {
 		if g.DefaultEgress && ruleLike(tx, g, d) == nil {
 			putRule(tx, c, g, d, nil)
+			if err := CheckRules(tx, g); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // DefaultOf is a VPC's default group.
@@ -159,7 +173,7 @@ func DefaultOf(tx *state.Tx, id vpc.VPCID) *vpc.SecurityGroup {
 }
 
 // ForInterface reads the groups that are to be put on an interface in a subnet: each once, in the order
-// given, of the subnet's VPC or associated with it, and not too many (G9). form says in which words an unknown one is refused.
+// given, of the subnet's VPC or associated with it, and not too many. form says in which words an unknown one is refused.
 func ForInterface(tx *state.Tx, c call.Call, form *call.IDForm, ids []string, s *vpc.Subnet) ([]vpc.GroupID, error) {
 	var out []vpc.GroupID
 	for _, id := range ids {
@@ -176,9 +190,8 @@ func ForInterface(tx *state.Tx, c call.Call, form *call.IDForm, ids []string, s 
 			out = append(out, g.ID)
 		}
 	}
-	if most := call.Quotas(tx, c.Scope.Account).GroupsPerInterface; len(out) > most {
-		return nil, apierr.New(apierr.CodeSecurityGroupsPerInterfaceLimitExceeded,
-			"The maximum number of security groups per interface has been reached. There would be %d of %d.", len(out), most)
+	if err := checkInterfaceGroups(tx, c, out); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

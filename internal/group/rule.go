@@ -69,15 +69,6 @@ func ruleLike(tx *state.Tx, g *vpc.SecurityGroup, d draft) *vpc.Rule {
 	return nil
 }
 
-// CheckRules refuses a group whose rules together are more than it may have, in whatever direction and family.
-func CheckRules(tx *state.Tx, g *vpc.SecurityGroup) error {
-	var count vpc.RuleCount
-	for r := range tx.RulesOf(g.ID) {
-		count.Add(r.Direction, tx.Weight(r.Source))
-	}
-	return count.Check(call.Quotas(tx, g.Scope.Account))
-}
-
 // egressTouched notes that a group's outbound rules are no longer those it was born with.
 func egressTouched(tx *state.Tx, id vpc.GroupID) {
 	if g := tx.Group(id); g.DefaultEgress {

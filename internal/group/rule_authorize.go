@@ -71,31 +71,21 @@ func authorize(tx *state.Tx, c call.Call, g *vpc.SecurityGroup, d packet.Directi
 	if err != nil {
 		return nil, err
 	}
-	var count vpc.RuleCount
 	there := map[vpc.Identity]*vpc.Rule{}
 	for r := range tx.RulesOf(g.ID) {
 		there[r.Identity()] = r
-		count.Add(r.Direction, tx.Weight(r.Source))
 	}
 	for _, d := range drafts {
 		if r := there[d.identity()]; r != nil {
 			return nil, duplicateRule(r)
 		}
-		count.Add(d.direction, tx.Weight(d.source))
-	}
-	quotas := call.Quotas(tx, c.Scope.Account)
-	if g.VPC.Classic() {
-		quotas = quotas.OfClassic() // G72
-		if err := checkInstanceRules(tx, c, g, len(drafts)); err != nil {
-			return nil, err
-		}
-	}
-	if err := count.Check(quotas); err != nil { // G8
-		return nil, err
 	}
 	out := make([]ec2.SecurityGroupRule, len(drafts))
 	for i, d := range drafts {
 		out[i] = wireRule(tx.Snapshot, putRule(tx, c, g, d, tags[ec2.ResourceTypeSecurityGroupRule]))
+	}
+	if err := CheckRules(tx, g); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

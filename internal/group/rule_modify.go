@@ -25,7 +25,7 @@ func modifySecurityGroupRules(tx *state.Tx, c call.Call, in *ec2.ModifySecurityG
 	if err != nil {
 		return nil, err
 	}
-	egress, heavier := false, false
+	egress := false
 	for i, r := range rules {
 		var body ec2.SecurityGroupRuleRequest
 		if in.SecurityGroupRules[i].SecurityGroupRule != nil {
@@ -36,7 +36,6 @@ func modifySecurityGroupRules(tx *state.Tx, c call.Call, in *ec2.ModifySecurityG
 			return nil, err
 		}
 		egress = egress || r.Direction == packet.Egress && changed.Identity() != r.Identity()
-		heavier = heavier || tx.Weight(changed.Source).Exceeds(tx.Weight(r.Source))
 		if changed.Identity() != r.Identity() || changed.Description != r.Description {
 			tx.Put(changed)
 		}
@@ -44,10 +43,8 @@ func modifySecurityGroupRules(tx *state.Tx, c call.Call, in *ec2.ModifySecurityG
 	if r := rulesAlike(tx, g, rules); r != nil {
 		return nil, duplicateRule(r)
 	}
-	if heavier { // another prefix list weighs more than the one before
-		if err := CheckRules(tx, g); err != nil {
-			return nil, err
-		}
+	if err := CheckRules(tx, g); err != nil { // another prefix list weighs more than the one before
+		return nil, err
 	}
 	if egress {
 		egressTouched(tx, g.ID)

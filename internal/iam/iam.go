@@ -1,4 +1,4 @@
-// Package iam is who may speak to the API: accounts, their access keys, and
+// Package iam is who may speak to the API: accounts, their quotas and access keys, and
 // the principal that a key stands for. Its operations are functions of a
 // transaction, like those of package ops; time and randomness are arguments.
 //
@@ -141,7 +141,7 @@ func checkAccountID(id vpc.AccountID) error {
 
 // DeleteAccount deletes an account that owns nothing, and its keys.
 func DeleteAccount(tx *state.Tx, id vpc.AccountID) error {
-	a, err := account(tx, id)
+	a, err := Account(tx.Snapshot, id)
 	if err != nil {
 		return err
 	}
@@ -199,11 +199,12 @@ func referencedByOthers(tx *state.Tx, g *vpc.SecurityGroup) bool {
 	return false
 }
 
-func account(tx *state.Tx, id vpc.AccountID) (*vpc.Account, error) {
+// Account is the account with the id.
+func Account(s *state.Snapshot, id vpc.AccountID) (*vpc.Account, error) {
 	if err := checkAccountID(id); err != nil {
 		return nil, err
 	}
-	a := tx.Account(id)
+	a := s.Account(id)
 	if a == nil {
 		return nil, apierr.New(apierr.CodeInvalidParameterValue, "The account %s does not exist", id)
 	}
@@ -225,7 +226,7 @@ func CreateKey(tx *state.Tx, id vpc.AccountID, random KeyRandom, now time.Time) 
 }
 
 func putKey(tx *state.Tx, k *vpc.AccessKey) error {
-	if _, err := account(tx, k.Account); err != nil {
+	if _, err := Account(tx.Snapshot, k.Account); err != nil {
 		return err
 	}
 	n := 0
@@ -248,7 +249,7 @@ func Keys(s *state.Snapshot, id vpc.AccountID) iter.Seq[*vpc.AccessKey] {
 
 // DeleteKey deletes an account's key.
 func DeleteKey(tx *state.Tx, owner vpc.AccountID, id vpc.AccessKeyID) error {
-	if _, err := account(tx, owner); err != nil {
+	if _, err := Account(tx.Snapshot, owner); err != nil {
 		return err
 	}
 	k := tx.AccessKey(id)

@@ -74,11 +74,11 @@ func (n *newInterface) readGroups(tx *state.Tx, c call.Call) ([]vpc.GroupID, err
 	if n.subnet.VPC.Classic() {
 		return group.ForClassicInstance(tx, c, n.groups)
 	}
-	groups, err := group.ForInterface(tx, c, &call.UsedGroupForm, n.groups, n.subnet)
-	if err == nil && len(groups) == 0 {
-		groups = []vpc.GroupID{group.DefaultOf(tx, n.subnet.VPC).ID}
+	ids := n.groups
+	if len(ids) == 0 {
+		ids = []string{string(group.DefaultOf(tx, n.subnet.VPC).ID)}
 	}
-	return groups, err
+	return group.ForInterface(tx, c, &call.UsedGroupForm, ids, n.subnet)
 }
 
 func checkInterfaceQuota(tx *state.Tx, c call.Call, in vpc.VPCID) error {

@@ -86,6 +86,9 @@ func makeVPC(tx *state.Tx, c call.Call, n newVPC) (*vpc.VPC, error) {
 		return nil, apierr.New(apierr.CodeVpcLimitExceeded,
 			"The maximum number of VPCs has been reached. There are %d of %d in %s.", count, most, c.Scope.Region)
 	}
+	if err := group.CheckRegionQuota(tx, c); err != nil { // it comes with its default group
+		return nil, err
+	}
 	v := &vpc.VPC{
 		ID:           vpc.VPCID(c.IDs.New("vpc")),
 		Scope:        c.Scope,

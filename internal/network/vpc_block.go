@@ -71,9 +71,8 @@ func associateVpcCidrBlock(tx *state.Tx, c call.Call, in *ec2.AssociateVpcCidrBl
 		next.IPv6Blocks = append(slices.Clone(v.IPv6Blocks), b)
 		out.Ipv6CidrBlockAssociation = wireVPCBlock6(v, b, ec2.VpcCidrBlockStateCodeAssociating)
 		tx.Put(&next)
-		group.OpenIPv6Egress(tx, c, &next)
 		acl.OpenIPv6(tx, v.ID)
-		return out, nil
+		return out, group.OpenIPv6Egress(tx, c, &next)
 	}
 	if b.Prefix, err = parseBlock(*in.CidrBlock, apierr.CodeInvalidVpcRange); err != nil {
 		return nil, err

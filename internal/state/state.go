@@ -115,7 +115,7 @@ func NewSnapshot() *Snapshot {
 			func(g *vpc.SecurityGroup) []string {
 				return []string{key(append(groupHome(g), vpc.NameKey(g.Name))...)}
 			},
-			func(g *vpc.SecurityGroup) []string { return []string{scopeKey(g.Scope)} }).counting(groupsByVPC),
+			func(g *vpc.SecurityGroup) []string { return []string{scopeKey(g.Scope)} }).counting(groupsByVPC, groupsByScope),
 		vpc.KindRule: newTable(func(r *vpc.Rule) string { return fmt.Sprintf("%020d/%s", r.Seq, r.ID) },
 			func(r *vpc.Rule) []string { return []string{key(string(r.Group))} },
 			func(r *vpc.Rule) []string {
@@ -182,8 +182,9 @@ func newInterfaces() *table[*vpc.Interface] {
 		func(i *vpc.Interface) []string { return []string{key(string(i.Subnet))} },
 		func(i *vpc.Interface) []string {
 			var out []string
+			set := groupSet(i.Groups)
 			for _, g := range i.Groups {
-				out = append(out, key(string(g)))
+				out = append(out, key(string(g), set))
 			}
 			return out
 		},
@@ -205,7 +206,7 @@ func newInterfaces() *table[*vpc.Interface] {
 				return nil
 			}
 			return []string{scopeKey(i.Scope)}
-		}).counting(interfacesByScope)
+		}).counting(interfacesByGroup, interfacesByScope)
 }
 
 // groupHome is within what a group's name is unique and groups are counted: its VPC or, in EC2-Classic, its
@@ -377,6 +378,12 @@ func (s *Snapshot) GroupsOf(id vpc.VPCID) iter.Seq[*vpc.SecurityGroup] {
 // CountGroups is how many groups a VPC has.
 func (s *Snapshot) CountGroups(id vpc.VPCID) int {
 	return tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).count(groupsByVPC, string(id))
+}
+
+// CountGroupsIn is how many groups VPCs of a scope have.
+func (s *Snapshot) CountGroupsIn(scope vpc.Scope) int {
+	return tableOf[*vpc.SecurityGroup](s, vpc.KindGroup).count(groupsByScope, string(scope.Account), string(scope.Region)) -
+		s.CountClassicGroups(scope)
 }
 
 // GroupNamed is the group of a VPC with a name, whatever its case, or nil.

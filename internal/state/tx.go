@@ -60,6 +60,9 @@ func (tx *Tx) write(kind vpc.Kind, key string, t anyTable) {
 	}
 }
 
+// Before is the world that the transaction began on.
+func (tx *Tx) Before() *Snapshot { return tx.base }
+
 // NextSeq is a number greater than any that was handed out in earlier
 // revisions of this world or earlier in this transaction: it orders what is
 // made. Revisions take the upper bits, so numbers grow with them.

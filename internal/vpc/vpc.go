@@ -150,6 +150,7 @@ type Account struct {
 	ID      AccountID
 	Name    string
 	Classic bool // it has EC2-Classic beside VPCs
+	Quotas  QuotaSetting
 	Created time.Time
 }
 

@@ -45,6 +45,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/story")
 //	as 000000000002 [eu-west-1]               who calls from here on
 //	account 000000000002 [classic]            an account, with EC2-Classic or without
 //	version 2010-11-15                        the API version of the calls from here on
+//	quota [profile=aws-today] [vpcs-per-region=3 …]   what the caller may have from here on; nothing: as the profile says
 //	world                                     the groups and rules there are, of all accounts
 //	region                                    what EnsureRegion does, and the default VPC that there is then
 //	host h1 4 [eu-west-1]                     a host with room for four instances
@@ -183,6 +184,8 @@ func (s *Story) directive(line string) string {
 			tx.Put(&vpc.Account{ID: vpc.AccountID(words[1]), Classic: slices.Contains(words, "classic")})
 		})
 		return ""
+	case "quota":
+		return s.quota(words[1:])
 	case "world":
 		return printWorld(s.World)
 	}

@@ -1,79 +1,13 @@
-package api
+package answer
 
 import (
 	"fmt"
 	"strings"
-	"time"
 
-	"sallyport.dev/sallyport/internal/event"
 	"sallyport.dev/sallyport/internal/explain"
 	"sallyport.dev/sallyport/internal/packet"
 	"sallyport.dev/sallyport/internal/vpc"
 )
-
-// The answers of the JSON API. Members are spelled as EC2's JSON output spells
-// them where EC2 has them.
-
-// Account is an account as the API shows it.
-type Account struct {
-	AccountID string `json:"AccountId"`
-	Name      string
-	Created   time.Time
-	Platforms []vpc.Platform `json:",omitempty"` // EC2 and VPC; absent: VPC alone
-}
-
-// Accounts is a list of accounts.
-type Accounts struct{ Accounts []Account }
-
-// Key is an access key; the secret is given once, when it is made.
-type Key struct {
-	AccountID       string `json:"AccountId"`
-	AccessKeyID     string `json:"AccessKeyId"`
-	SecretAccessKey string `json:",omitempty"`
-	Created         time.Time
-}
-
-// Keys is a list of access keys, without their secrets.
-type Keys struct{ Keys []Key }
-
-// Status is what is enforced where.
-type Status struct {
-	Revision uint64
-	// Enforced says that at least one host is connected and that every
-	// interface which some host should judge has its newest program in a kernel.
-	Enforced bool
-	Hosts    []HostStatus
-}
-
-// HostStatus is one host's part of Status.
-type HostStatus struct {
-	HostID     string `json:"HostId"`
-	Connected  bool
-	LastSeen   time.Time
-	Revision   uint64 // in its kernel
-	Capacity   int
-	Interfaces []InterfaceStatus
-}
-
-// InterfaceStatus is one interface's part of Status.
-type InterfaceStatus struct {
-	NetworkInterfaceID string `json:"NetworkInterfaceId"`
-	InstanceID         string `json:"InstanceId,omitempty"`
-	PrivateIPAddress   string `json:"PrivateIpAddress,omitempty"`
-	Status             string // enforced, pending or not-enforced
-	Reason             string `json:",omitempty"`
-	Revision           uint64
-}
-
-// WaitResult is the answer of wait.
-type WaitResult struct {
-	Revision uint64
-	Reached  bool
-	Lagging  string `json:",omitempty"` // who has not got it
-}
-
-// Events is a list of events, the newest first.
-type Events struct{ Events []*event.Event }
 
 // Explanation is the answer of explain.
 type Explanation struct {
@@ -113,7 +47,8 @@ type Rule struct {
 	Description         string `json:",omitempty"`
 }
 
-func explanation(a explain.Answer) Explanation {
+// Explain is the explanation of an answer.
+func Explain(a explain.Answer) Explanation {
 	out := Explanation{Reachable: a.Reachable, NoWay: a.NoWay, Sides: []Side{}, Flow: Flow{
 		Protocol: a.Tuple.Proto.String(), Source: a.Tuple.Src.String(), Destination: a.Tuple.Dst.String(),
 	}}
@@ -210,9 +145,9 @@ func (f Flow) String() string {
 	return fmt.Sprintf("%s from %s to %s", what, f.Source, f.Destination)
 }
 
-// parseService reads protocol and port as the command line gives them: a port,
+// ParseService reads protocol and port as the command line gives them: a port,
 // or for ICMP a type or type-code (an echo request where neither is given).
-func parseService(protocol, port string) (packet.Service, error) {
+func ParseService(protocol, port string) (packet.Service, error) {
 	proto, err := packet.ParseProto(protocol)
 	if err != nil || proto == packet.AllProtos {
 		return packet.Service{}, fmt.Errorf("protocol %q: name one protocol, or its number", protocol)
