@@ -21,24 +21,29 @@ func CheckNetworks(w *state.Snapshot) error {
 	owner := map[string]vpc.InterfaceID{}
 	for e := range w.All(vpc.KindInterface) {
 		i := e.(*vpc.Interface)
+		subnet := subnetOf(w, i)
 		for _, a := range i.AllAddrs() {
 			at := string(i.VPC) + a.String()
 			if other, ok := owner[at]; ok {
 				wrong("%s and %s have %s", other, i.ID, a)
 			}
 			owner[at] = i.ID
-			in := slices.IndexFunc(network.SubnetPrefixes(w.Subnet(i.Subnet)), func(p netip.Prefix) bool { return p.Contains(a) })
+			in := slices.IndexFunc(network.SubnetPrefixes(subnet), func(p netip.Prefix) bool { return p.Contains(a) })
 			if in < 0 {
 				wrong("%s has %s, outside %s", i.ID, a, i.Subnet)
 			}
-			if a.Is4() && vpc.Reserved(w.Subnet(i.Subnet).Block, a) {
+			if a.Is4() && vpc.Reserved(subnet.Block, a) {
 				wrong("%s has %s, which is reserved", i.ID, a)
 			}
 		}
 		if len(i.Addrs) == 0 || len(i.Addrs) > q.AddrsPerInterface || len(i.IPv6Addrs) > q.AddrsPerInterface {
 			wrong("%s has addresses %v", i.ID, i.AllAddrs())
 		}
-		if n := len(i.Groups); n < 1 || n > q.GroupsPerInterface || n > len(slices.Compact(slices.Sorted(slices.Values(i.Groups)))) {
+		most := q.GroupsPerInterface
+		if i.VPC.Classic() {
+			most = q.ClassicGroupsPerInstance
+		}
+		if n := len(i.Groups); n < 1 || n > most || n > len(slices.Compact(slices.Sorted(slices.Values(i.Groups)))) {
 			wrong("%s carries %v", i.ID, i.Groups)
 		}
 		for _, g := range i.Groups {
@@ -53,6 +58,7 @@ func CheckNetworks(w *state.Snapshot) error {
 	errs = append(errs, checkInstances(w)...)
 	errs = append(errs, checkConnections(w)...)
 	errs = append(errs, checkSurroundings(w)...)
+	errs = append(errs, checkClassic(w)...)
 	for e := range w.All(vpc.KindSubnet) {
 		s := e.(*vpc.Subnet)
 		left := vpc.Usable(s.Block)
