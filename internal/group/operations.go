@@ -7,7 +7,8 @@
 // Invariants: a group's rules are pairwise different and within the quotas, each direction and family on its own.
 // A group goes only when no interface carries it, no rule of another one of its VPC references it and no other VPC
 // is associated with it. A rule references what it reaches when it is made. A call that adds or
-// removes several rules does all or nothing.
+// removes several rules does all or nothing. No rule of a group in EC2-Classic is about a group in a VPC, nor the
+// other way.
 package group
 
 import (

@@ -8,32 +8,32 @@ import (
 
 // tenant is an account with EC2-Classic, and its part of the installation.
 type tenant struct {
-	*installation
+	*host
 	account string
 }
 
 // newTenant makes an account with a key, as the host's operator does.
-func newTenant(s *installation, account string) tenant {
+func newTenant(s *host, account string) tenant {
 	s.t.Helper()
 	var made struct {
 		AccountId string
 		Platforms []string
 	}
-	s.ask(&made, "account", "create", "--account", account, "--platform", "classic")
+	s.Ask(&made, "account", "create", "--account", account, "--platform", "classic")
 	if made.AccountId != account || !slices.Equal(made.Platforms, []string{"EC2", "VPC"}) {
 		s.t.Fatalf("account create answered %+v", made)
 	}
 	var key struct{ AccessKeyId, SecretAccessKey string }
-	s.ask(&key, "key", "create", "--account", account)
-	own := *s
-	own.env = append(slices.Clone(s.env), "AWS_ACCESS_KEY_ID="+key.AccessKeyId, "AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey)
-	return tenant{&own, account}
+	s.Ask(&key, "key", "create", "--account", account)
+	own := *s.Installation
+	own.Env = append(slices.Clone(s.Env), "AWS_ACCESS_KEY_ID="+key.AccessKeyId, "AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey)
+	return tenant{&host{&own, s.t}, account}
 }
 
 // launch runs an instance in EC2-Classic with groups, by name.
 func (n tenant) launch(groups ...string) *machine {
 	n.t.Helper()
-	f := strings.Fields(n.aws(append([]string{
+	f := strings.Fields(n.AWS(append([]string{
 		"run-instances", "--image-id", "ami-00000000000000001", "--instance-type", "m3.medium",
 		"--query", "Instances[0].[InstanceId,PrivateIpAddress,VpcId]", "--security-groups",
 	}, groups...)...))
@@ -45,13 +45,13 @@ func (n tenant) launch(groups ...string) *machine {
 
 func (n tenant) group(name string) {
 	n.t.Helper()
-	n.aws("create-security-group", "--group-name", name, "--description", "of EC2-Classic")
+	n.AWS("create-security-group", "--group-name", name, "--description", "of EC2-Classic")
 }
 
 // refused wants the AWS CLI to be answered an error that begins so.
 func (n tenant) refused(want string, args ...string) {
 	n.t.Helper()
-	if _, err := n.tryAWS(args...); err == nil || !strings.Contains(err.Error(), want) {
+	if _, err := n.TryAWS(args...); err == nil || !strings.Contains(err.Error(), want) {
 		n.t.Errorf("aws %s: %v, want %s", strings.Join(args, " "), err, want)
 	}
 }
@@ -60,9 +60,9 @@ func (n tenant) refused(want string, args ...string) {
 // another's by name, everything may leave, and nothing changes after launch.
 func TestClassic(t *testing.T) {
 	s := install(t)
-	s.start()
+	s.Start()
 	web, db := newTenant(s, "000000000002"), newTenant(s, "000000000003")
-	if got := web.aws("describe-account-attributes", "--attribute-names", "supported-platforms", "--query", "AccountAttributes[0].AttributeValues[].AttributeValue"); got != "EC2\tVPC" {
+	if got := web.AWS("describe-account-attributes", "--attribute-names", "supported-platforms", "--query", "AccountAttributes[0].AttributeValues[].AttributeValue"); got != "EC2\tVPC" {
 		t.Errorf("supported platforms: %q", got)
 	}
 	web.group("web")
@@ -70,10 +70,10 @@ func TestClassic(t *testing.T) {
 	a, b := web.launch("web"), web.launch("default")
 	c, d := db.launch("db"), db.launch("default")
 	e := db.launch("default")
-	db.aws("authorize-security-group-ingress", "--group-name", "db", "--protocol", "tcp", "--port", "5432",
+	db.AWS("authorize-security-group-ingress", "--group-name", "db", "--protocol", "tcp", "--port", "5432",
 		"--source-group", "web", "--group-owner", web.account)
-	web.aws("authorize-security-group-ingress", "--group-name", "web", "--protocol", "tcp", "--port", "80", "--cidr", "0.0.0.0/0")
-	s.settled()
+	web.AWS("authorize-security-group-ingress", "--group-name", "web", "--protocol", "tcp", "--port", "80", "--cidr", "0.0.0.0/0")
+	s.Settled()
 	for _, m := range []*machine{a, b, c, d, e} {
 		s.serve(m.id, "tcp/22", "tcp/80", "tcp/5432", "udp/53")
 	}
@@ -89,42 +89,42 @@ func TestClassic(t *testing.T) {
 	)
 	t.Run("explain says the same", func(t *testing.T) { explainsClassic(t, s, a, b, c) })
 	t.Run("a rule for a group without a protocol", func(*testing.T) {
-		web.aws("authorize-security-group-ingress", "--group-name", "web", "--ip-permissions",
+		web.AWS("authorize-security-group-ingress", "--group-name", "web", "--ip-permissions",
 			"UserIdGroupPairs=[{UserId="+db.account+",GroupName=db}]")
-		s.settled()
+		s.Settled()
 		s.connectivity(allowed(c.id, port(a, "22"), to(a, "udp")+":53", to(a, "ping")), dropped(d.id, port(a, "22")))
 	})
 	t.Run("a rule goes", func(*testing.T) {
-		db.aws("revoke-security-group-ingress", "--group-name", "db", "--protocol", "tcp", "--port", "5432",
+		db.AWS("revoke-security-group-ingress", "--group-name", "db", "--protocol", "tcp", "--port", "5432",
 			"--source-group", "web", "--group-owner", web.account)
-		s.settled()
+		s.Settled()
 		s.connectivity(dropped(a.id, port(c, "5432")))
 	})
 	t.Run("what is refused", func(*testing.T) {
 		web.refused("(InvalidParameterCombination)", "modify-instance-attribute", "--instance-id", a.id, "--groups",
-			web.aws("describe-security-groups", "--group-names", "default", "--query", "SecurityGroups[0].GroupId"))
+			web.AWS("describe-security-groups", "--group-names", "default", "--query", "SecurityGroups[0].GroupId"))
 		web.refused("(InvalidGroup.InUse)", "delete-security-group", "--group-name", "web")
 		db.refused("(InvalidGroup.InUse)", "delete-security-group", "--group-name", "db")
 		db.refused("(InvalidGroup.Reserved)", "delete-security-group", "--group-name", "default")
 		db.refused("(VPCResourceNotSpecified)", "run-instances", "--image-id", "ami-00000000000000001", "--instance-type", "t3.micro")
 	})
 	t.Run("stopped, started, terminated", func(*testing.T) {
-		web.aws("stop-instances", "--instance-ids", a.id)
-		web.aws("wait", "instance-stopped", "--instance-ids", a.id)
+		web.AWS("stop-instances", "--instance-ids", a.id)
+		web.AWS("wait", "instance-stopped", "--instance-ids", a.id)
 		s.connectivity(dropped(b.id, port(a, "80")))
-		web.aws("start-instances", "--instance-ids", a.id)
-		web.aws("wait", "instance-running", "--instance-ids", a.id)
-		s.settled()
+		web.AWS("start-instances", "--instance-ids", a.id)
+		web.AWS("wait", "instance-running", "--instance-ids", a.id)
+		s.Settled()
 		s.serve(a.id, "tcp/80", "tcp/22")
 		s.connectivity(allowed(b.id, port(a, "80")), dropped(b.id, port(a, "22")))
-		web.aws("terminate-instances", "--instance-ids", a.id)
-		web.aws("wait", "instance-terminated", "--instance-ids", a.id)
-		web.aws("delete-security-group", "--group-name", "web")
+		web.AWS("terminate-instances", "--instance-ids", a.id)
+		web.AWS("wait", "instance-terminated", "--instance-ids", a.id)
+		web.AWS("delete-security-group", "--group-name", "web")
 	})
 }
 
 // explainsClassic asks the host's operator's tool, which may know of both accounts, about both.
-func explainsClassic(t *testing.T, s *installation, a, b, c *machine) {
+func explainsClassic(t *testing.T, s *host, a, b, c *machine) {
 	t.Helper()
 	for _, row := range []struct {
 		from, to, port string
@@ -139,7 +139,7 @@ func explainsClassic(t *testing.T, s *installation, a, b, c *machine) {
 				Rule               *struct{ SecurityGroupRuleId, GroupId string }
 			}
 		}
-		code := s.ask(&answer, "explain", "--from", row.from, "--to", row.to, "--protocol", "tcp", "--port", row.port)
+		code := s.Ask(&answer, "explain", "--from", row.from, "--to", row.to, "--protocol", "tcp", "--port", row.port)
 		if code != row.want || len(answer.Sides) != 2 {
 			t.Errorf("%+v: exit %d, %+v", row, code, answer)
 			continue
