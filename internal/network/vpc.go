@@ -215,9 +215,14 @@ func deleteVpc(tx *state.Tx, c call.Call, in *ec2.DeleteVpcRequest) (ec2.Return,
 	return ec2.Return{}, nil
 }
 
+// firstBlock goes by three names, as that of a subnet does: Ansible uses one that EC2's documents leave out.
+var firstBlock = vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks[:1] }, blockPrefix)
+
 var vpcListing = call.Listing[*vpc.VPC]{
 	Attributes: call.Attributes[*vpc.VPC]{
-		"cidr":                                        vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks[:1] }, blockPrefix),
+		"cidr":                                        firstBlock,
+		"cidr-block":                                  firstBlock,
+		"cidrBlock":                                   firstBlock,
 		"cidr-block-association.cidr-block":           vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks }, blockPrefix),
 		"cidr-block-association.association-id":       vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks }, blockAssociation),
 		"cidr-block-association.state":                vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks }, blockState),
