@@ -209,6 +209,7 @@ func TestGeneratedFilesAreNamedSo(t *testing.T) {
 var requirements = map[string]string{
 	"github.com/aws/aws-sdk-go-v2":               "tests: its signer is the oracle of sigv4",
 	"github.com/aws/aws-sdk-go-v2/service/ec2":   "tests: a real client, of which it matters that it reads what we write",
+	"github.com/aws/aws-sdk-go-v2/service/sts":   "tests: that client's other half, which asks who it is",
 	"github.com/aws/smithy-go":                   "tests: the type of that client's errors",
 	"github.com/cilium/ebpf":                     "maps, programs, links and ring buffers of the kernel, and the object file's types in Go",
 	"github.com/google/go-cmp":                   "tests: differences of whole values that a person can read",
