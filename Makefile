@@ -46,6 +46,7 @@ run:
 
 test:
 	@tools/install test
+	@tools/install javascript
 	go -C tools test ./gotest
 	@$(GOTEST) $(TESTFLAGS) ./...
 
@@ -58,7 +59,8 @@ kernel:
 	@$(GOTEST) -count=1 -p 1 -timeout 25m $(KERNEL)
 
 clients:
-	@tools/install test
+	@tools/install clients
+	@tools/install javascript
 	@$(GOTEST) -count=1 -timeout 25m ./test/clients/...
 
 kill:
