@@ -54,6 +54,11 @@ func (k *kernelVoice) with(t *testing.T, h *program.Host) voice {
 			t.Fatal(err)
 		}
 		return opinion{v, rule, reason}
+	}, func(t *testing.T, h *program.Host) {
+		t.Helper()
+		if err := k.d.Apply(h, nil); err != nil {
+			t.Fatal(err)
+		}
 	}}
 }
 

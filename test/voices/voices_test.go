@@ -73,6 +73,8 @@ func flagsOf(p explain.Packet) program.TCPFlags {
 type voice struct {
 	name  string
 	judge func(id program.InterfaceID, d packet.Direction, p explain.Packet) opinion
+	// turn goes over to what the host enforces next; flows live on.
+	turn func(t *testing.T, h *program.Host)
 }
 
 // tally counts opinions, so that a test that saw too few of a kind can say so.
@@ -80,6 +82,7 @@ type tally struct {
 	reasons map[program.Reason]int
 	classic int // packets in EC2-Classic that a rule admitted
 	leaving int // … of which no group has: they leave
+	lists   listsTally
 }
 
 func (n *tally) add(i *vpc.Interface, o opinion) {
@@ -103,21 +106,17 @@ func TestVoicesAgree(t *testing.T) {
 	kernel := openKernelVoice(t)
 	seen := &tally{reasons: map[program.Reason]int{}}
 	for judged := 0; judged < *packets; {
-		world := newWorld(r)
-		h := compile.Host(world, host)
-		voices := []voice{interpreterVoice(h)}
-		if kernel != nil {
-			voices = append(voices, kernel.with(t, h))
-		}
-		n := judgeWorld(t, r, s, world, h, voices, seen)
-		if n == 0 {
-			continue
-		}
-		judged += n
+		sc := newScene(t, newWorld(r), kernel)
+		judged += sc.judge(t, r, s, seen)
+		sc.editLists(t, r)
+		judged += sc.judge(t, r, s, seen)
 	}
 	t.Logf("opinions: %v", *seen)
 	if most := *packets; seen.leaving < most/100 || seen.classic-seen.leaving < most/100 {
 		t.Errorf("%d packets left EC2-Classic, %d came in there: the worlds prove nothing about it", seen.leaving, seen.classic-seen.leaving)
+	}
+	if l := seen.lists; min(l.hits, l.misses, l.emptied, l.edits) < *packets/200 {
+		t.Errorf("of packets that rules with prefix lists are about: %+v: the worlds prove nothing about them", l)
 	}
 	for _, reason := range []program.Reason{
 		program.ReasonNoRule, program.ReasonRule, program.ReasonUntracked, program.ReasonUntrackedReply,
@@ -129,11 +128,45 @@ func TestVoicesAgree(t *testing.T) {
 	}
 }
 
-func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, h *program.Host, voices []voice, seen *tally) int {
+// scene is a world with all who judge in it.
+type scene struct {
+	world    *state.Snapshot
+	before   *state.Snapshot // before its prefix lists were edited; nil: they were not
+	compiler *compile.Compiler
+	host     *program.Host
+	voices   []voice
+	known    map[flowKey]bool // of the packets that were judged
+}
+
+func newScene(t *testing.T, world *state.Snapshot, kernel *kernelVoice) *scene {
+	t.Helper()
+	sc := &scene{world: world, compiler: compile.New(host), host: program.NewHost(), known: map[flowKey]bool{}}
+	sc.host.Apply(sc.compiler.Update(world, nil))
+	sc.voices = []voice{interpreterVoice(sc.host)}
+	if kernel != nil {
+		sc.voices = append(sc.voices, kernel.with(t, sc.host))
+	}
+	return sc
+}
+
+// editLists changes what prefix lists hold; the other voices hear of it by the difference that is compiled.
+func (sc *scene) editLists(t *testing.T, r *rand.Rand) {
+	t.Helper()
+	next, changes := editLists(r, sc.world)
+	h := compile.Host(sc.world, host)
+	h.Apply(sc.compiler.Update(next, changes))
+	sc.before, sc.world, sc.host = sc.world, next, h
+	for _, v := range sc.voices {
+		v.turn(t, h)
+	}
+}
+
+// judge lets all voices judge packets, and says how many.
+func (sc *scene) judge(t *testing.T, r *rand.Rand, seed uint64, seen *tally) int {
 	t.Helper()
 	var here []*vpc.Interface
-	for e := range world.All(vpc.KindInterface) {
-		if i := e.(*vpc.Interface); h.Interfaces[program.InterfaceID(i.ID)] != nil {
+	for e := range sc.world.All(vpc.KindInterface) {
+		if i := e.(*vpc.Interface); sc.host.Interfaces[program.InterfaceID(i.ID)] != nil {
 			here = append(here, i)
 		}
 	}
@@ -141,19 +174,19 @@ func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, 
 		return 0
 	}
 	g := gen{r: r}
-	known := map[flowKey]bool{}
-	for range packetsPerWorld {
+	for range packetsPerWorld / 2 {
 		i, d := pick(r, here), packet.Direction(r.IntN(2))
 		tuple, midway := g.packet(i, d)
 		p := explain.Packet{Tuple: tuple, Midway: midway}
-		if key := flowOf(i.ID, d, tuple); known[key] {
+		if key := flowOf(i.ID, d, tuple); sc.known[key] {
 			continue // the kernel may know this flow: its clock cannot be moved on
 		} else {
-			known[key] = true
+			sc.known[key] = true
 		}
-		want := explained(world, i, d, p)
+		want := explained(sc.world, i, d, p)
 		seen.add(i, want)
-		for _, v := range voices {
+		seen.lists.add(sc.world, sc.before, i, d, p)
+		for _, v := range sc.voices {
 			got := v.judge(program.InterfaceID(i.ID), d, p)
 			if settle(got) != settle(want) {
 				t.Fatalf("seed %d: %s %s at %s (groups %v), midway %v:\nexplain says %v\n%s says %v",
@@ -161,7 +194,7 @@ func judgeWorld(t *testing.T, r *rand.Rand, seed uint64, world *state.Snapshot, 
 			}
 		}
 	}
-	return packetsPerWorld
+	return packetsPerWorld / 2
 }
 
 // flowKey names a flow at an interface, whoever of its ends speaks.
@@ -196,7 +229,7 @@ func interpreterVoice(h *program.Host) voice {
 		var o opinion
 		o.Verdict, o.Rule, o.Reason = in.Judge(id, d, program.Packet{Tuple: p.Tuple, Flags: flagsOf(p)}, now)
 		return o
-	}}
+	}, func(_ *testing.T, h *program.Host) { in.SetHost(h) }}
 }
 
 // The worlds must hold what the test is about.

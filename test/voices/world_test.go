@@ -24,7 +24,7 @@ var (
 )
 
 // gen makes a random world: two VPCs with the same ranges, groups that refer to
-// each other and to themselves, rules of every kind, and interfaces with one to
+// each other and to themselves, prefix lists, rules of every kind, and interfaces with one to
 // five groups and several addresses of both families; beside them instances and
 // groups of two accounts in EC2-Classic.
 type gen struct {
@@ -35,6 +35,7 @@ type gen struct {
 
 func newWorld(r *rand.Rand) *state.Snapshot {
 	g := gen{r: r, tx: state.NewSnapshot().Begin(), groups: map[vpc.VPCID][]vpc.GroupID{}}
+	g.lists()
 	for _, id := range []vpc.VPCID{stays, "vpc-b"} {
 		g.vpc(id)
 	}
@@ -150,10 +151,13 @@ func (g *gen) rule(id vpc.VPCID, sg vpc.GroupID) {
 	if id == classic {
 		r.Direction, r.Service = packet.Ingress, g.classicService()
 	}
-	if g.r.IntN(3) == 0 {
+	switch n := g.r.IntN(9); {
+	case n < 3:
 		source := g.tx.Group(pick(g.r, g.groups[id]))
 		r.Source = vpc.Source{Group: source.ID, GroupAccount: source.Scope.Account}
-	} else {
+	case n < 5 && id != classic:
+		r.Source.PrefixList = listID(g.r.IntN(listsMax))
+	default:
 		r.Source.CIDR = g.prefix()
 	}
 	g.tx.Put(r)
