@@ -186,6 +186,21 @@ func checkRoute(tx *state.Tx, t *vpc.RouteTable, d vpc.Destination, to target) e
 	return nil
 }
 
+// CheckList refuses what a prefix list holds if a route to the list would not be true with it.
+func CheckList(tx *state.Tx, id vpc.PrefixListID) error {
+	for t := range tx.RouteTablesNaming(id) {
+		for _, r := range t.Routes {
+			if r.Destination.PrefixList != id {
+				continue
+			}
+			if err := checkRoute(tx, t, r.Destination, target{Target: r.Target}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func bypassed(p netip.Prefix, id vpc.VPCID) error {
 	return apierr.New(apierr.CodeUnsupportedOperation,
 		"The requested operation is not supported. Packets to %s, which is in %s, go to their receiver directly here: what the route leads to would be bypassed.",

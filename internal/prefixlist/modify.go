@@ -6,6 +6,7 @@ import (
 	"sallyport.dev/sallyport/internal/apierr"
 	"sallyport.dev/sallyport/internal/call"
 	"sallyport.dev/sallyport/internal/ec2"
+	"sallyport.dev/sallyport/internal/gateway"
 	"sallyport.dev/sallyport/internal/state"
 	"sallyport.dev/sallyport/internal/vpc"
 )
@@ -37,7 +38,9 @@ func modifyManagedPrefixList(tx *state.Tx, c call.Call, in *ec2.ModifyManagedPre
 		if err := changeEntries(&l, in); err != nil {
 			return nil, err
 		}
-		newVersion(tx, c, &l, vpc.PrefixListModified)
+		if err := newVersion(tx, c, &l, vpc.PrefixListModified); err != nil {
+			return nil, err
+		}
 	case in.MaxEntries != nil:
 		if err := checkResize(tx, c, &l, int(*in.MaxEntries)); err != nil {
 			return nil, err
@@ -117,8 +120,9 @@ func changeEntries(l *vpc.PrefixList, in *ec2.ModifyManagedPrefixListRequest) er
 	return setEntries(l, entries)
 }
 
-// newVersion puts the list with its entries as its next version, and drops the oldest ones beyond those that are kept.
-func newVersion(tx *state.Tx, c call.Call, l *vpc.PrefixList, s vpc.PrefixListState) {
+// newVersion puts the list with its entries as its next version, if the routes to it bear them, and drops the oldest
+// versions beyond those that are kept.
+func newVersion(tx *state.Tx, c call.Call, l *vpc.PrefixList, s vpc.PrefixListState) error {
 	l.Version++
 	l.State, l.StateMessage = s, ""
 	tx.Put(l)
@@ -130,6 +134,7 @@ func newVersion(tx *state.Tx, c call.Call, l *vpc.PrefixList, s vpc.PrefixListSt
 		}
 		tx.Delete(v)
 	}
+	return gateway.CheckList(tx, l.ID)
 }
 
 // restoreManagedPrefixListVersion makes what a list held at an earlier version its next one.
@@ -149,7 +154,9 @@ func restoreManagedPrefixListVersion(tx *state.Tx, c call.Call, in *ec2.RestoreM
 	if err := setEntries(&l, slices.Clone(v.Entries)); err != nil {
 		return nil, err
 	}
-	newVersion(tx, c, &l, vpc.PrefixListRestored)
+	if err := newVersion(tx, c, &l, vpc.PrefixListRestored); err != nil {
+		return nil, err
+	}
 	return &ec2.RestoreManagedPrefixListVersionResult{PrefixList: wireUnderWay(&l, ec2.PrefixListStateRestoreInProgress)}, nil
 }
 
