@@ -24,13 +24,21 @@ import (
 // server is the whole path of a request, on a store of its own.
 type server struct {
 	*httptest.Server
+	api   *api.Server
 	store *store.Store
 	key   sigv4.Credentials
 }
 
 func newServer(tb testing.TB) *server {
 	tb.Helper()
-	st, err := store.Open(tb.Context(), store.Options{Dir: tb.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	return newServerOn(tb, store.Options{Dir: tb.TempDir()})
+}
+
+// newServerOn is a server on the store of the options, which it may share with others.
+func newServerOn(tb testing.TB, o store.Options) *server {
+	tb.Helper()
+	o.Log = slog.New(slog.DiscardHandler)
+	st, err := store.Open(tb.Context(), o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -46,7 +54,7 @@ func newServer(tb testing.TB) *server {
 			tb.Error(err)
 		}
 	})
-	return &server{Server: h, store: st, key: sigv4.Credentials{AccessKeyID: string(key.ID), SecretAccessKey: key.Secret}}
+	return &server{Server: h, api: s, store: st, key: sigv4.Credentials{AccessKeyID: string(key.ID), SecretAccessKey: key.Secret}}
 }
 
 // group is the default VPC's group with a name.

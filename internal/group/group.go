@@ -144,8 +144,12 @@ func NewDefault(tx *state.Tx, c call.Call, v *vpc.VPC) *vpc.SecurityGroup {
 
 // NewLegacy puts the group that VPCs made with old API versions have besides the default one (G131, G132). Nothing
 // comes in by it, so that it allows nothing that the default group does not.
-func NewLegacy(tx *state.Tx, c call.Call, v *vpc.VPC) {
+func NewLegacy(tx *state.Tx, c call.Call, v *vpc.VPC) error {
+	if err := checkGroupQuota(tx, c, v); err != nil {
+		return err
+	}
 	newGroup(tx, c, v, vpc.LegacyGroupName, "2009-07-15 default VPC security group", nil)
+	return nil
 }
 
 // OpenIPv6Egress is called when a VPC gets an IPv6 block: groups whose outbound rules are still those they were

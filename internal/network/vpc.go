@@ -171,7 +171,9 @@ func createVpc(tx *state.Tx, c call.Call, in *ec2.CreateVpcRequest) (*ec2.Create
 		return nil, err
 	}
 	if c.Version.Before(modernGroups) {
-		group.NewLegacy(tx, c, v)
+		if err := group.NewLegacy(tx, c, v); err != nil {
+			return nil, err
+		}
 	}
 	out := wireVPC(v)
 	out.State = ec2.VpcStatePending
