@@ -1,7 +1,6 @@
 package ops_test
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -17,13 +16,10 @@ import (
 	"sallyport.dev/sallyport/internal/vpc"
 )
 
-var seedFlag = flag.Uint64("seed", rand.Uint64(), "of the random worlds")
-
 // TestWhatIsAcceptedCanBeCompiled sets quotas to whatever they can be set to, over and over, and fills groups and
 // interfaces up to them: no interface ever has more rules than one can hold.
 func TestWhatIsAcceptedCanBeCompiled(t *testing.T) {
-	t.Logf("-seed %d", *seedFlag)
-	w := fullWorld{Story: opstest.NewStory(t), r: rand.New(rand.NewPCG(*seedFlag, 0))}
+	w := fullWorld{Story: opstest.NewStory(t), r: opstest.Random(t)}
 	w.begin(t)
 	refused := map[apierr.Code]int{}
 	for range 400 {
