@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func TestWhatCannotBeReadWholeIsRefused(t *testing.T) {
 	valid := func() *feedpb.Part {
 		w := feedtest.NewWorld(7)
 		h := w.Host()
-		for len(h.Policies) == 0 || len(h.Members) == 0 || len(h.Instances) == 0 {
+		for len(h.Policies) == 0 || len(h.Members) == 0 || len(h.Instances) == 0 || len(h.Connections) == 0 {
 			w.Step()
 			h = w.Host()
 		}
@@ -152,6 +153,19 @@ func TestWhatCannotBeReadWholeIsRefused(t *testing.T) {
 		{"member with groups out of order", func(p *feedpb.Part) { p.Members[0].Groups = []string{"sg-2", "sg-1"} }},
 		{"instance without network", func(p *feedpb.Part) { p.Instances[0].Network = "" }},
 		{"NIC without interface", func(p *feedpb.Part) { p.Instances[0].Nics[0].Interface = "" }},
+		{"connection without id", func(p *feedpb.Part) { p.Connections[0].Id = "" }},
+		{"connection with one end", func(p *feedpb.Part) { p.Connections[0].Ends = p.Connections[0].Ends[:1] }},
+		{"connection with three ends", func(p *feedpb.Part) {
+			p.Connections[0].Ends = append(p.Connections[0].Ends, &feedpb.Network{Id: "vpc-z"})
+		}},
+		{"connection with itself", func(p *feedpb.Part) { p.Connections[0].Ends[1] = p.Connections[0].Ends[0] }},
+		{"connection with ends out of order", func(p *feedpb.Part) { slices.Reverse(p.Connections[0].Ends) }},
+		{"connection with nothing", func(p *feedpb.Part) { p.Connections[0].Ends[0].Id = "" }},
+		{"connection with a block that is none", func(p *feedpb.Part) { p.Connections[0].Ends[1].Cidrs[0].Bits = 3 }},
+		{"connection twice", func(p *feedpb.Part) { p.Connections = append(p.Connections, p.Connections[0]) }},
+		{"connection with an unknown field", func(p *feedpb.Part) {
+			p.Connections[0].ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})
+		}},
 		{"removed nothing", func(p *feedpb.Part) { p.RemovedNetworks = []string{""} }},
 		{"unknown field", func(p *feedpb.Part) {
 			p.Interfaces[0].ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01})

@@ -26,9 +26,11 @@ import (
 // serves this version and older ones down to protocolMin; upgrade servers first.
 //
 //	1 (2026-11): the first.
-const Protocol = 1
+//	2 (2026-11): connections between networks. An agent that knows none of them would leave peered networks apart and
+//	call them enforced.
+const Protocol = 2
 
-const protocolMin = 1
+const protocolMin = 2
 
 // ErrRefused marks an end of a stream that trying again will not mend: a wrong
 // name, a protocol too new. It is tried again at the slowest pace all the same,
@@ -164,7 +166,7 @@ func Squash(into, next *program.Delta) {
 			Revision: next.Revision, Full: true,
 			Interfaces: maps.Clone(next.Interfaces), Policies: maps.Clone(next.Policies),
 			Members: maps.Clone(next.Members), Networks: maps.Clone(next.Networks),
-			Instances: maps.Clone(next.Instances),
+			Instances: maps.Clone(next.Instances), Connections: maps.Clone(next.Connections),
 		}
 		return
 	}
@@ -173,6 +175,7 @@ func Squash(into, next *program.Delta) {
 	squash(&into.Policies, next.Policies, into.Full)
 	squash(&into.Networks, next.Networks, into.Full)
 	squash(&into.Instances, next.Instances, into.Full)
+	squash(&into.Connections, next.Connections, into.Full)
 	for m, groups := range next.Members {
 		if into.Full && len(groups) == 0 {
 			delete(into.Members, m)

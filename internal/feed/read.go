@@ -40,11 +40,12 @@ func (a *assembly) add(p *feedpb.Part) (*Batch, error) {
 			Base: program.Revision(p.GetBase()),
 			Delta: &program.Delta{
 				Revision: program.Revision(p.GetRevision()), Full: p.GetFull(),
-				Interfaces: map[program.InterfaceID]*program.Interface{},
-				Policies:   map[program.PolicyHash]*program.Policy{},
-				Members:    map[program.Member]program.Groups{},
-				Networks:   map[program.NetworkID]*program.Network{},
-				Instances:  map[program.InstanceID]*program.Instance{},
+				Interfaces:  map[program.InterfaceID]*program.Interface{},
+				Policies:    map[program.PolicyHash]*program.Policy{},
+				Members:     map[program.Member]program.Groups{},
+				Networks:    map[program.NetworkID]*program.Network{},
+				Instances:   map[program.InstanceID]*program.Instance{},
+				Connections: map[program.ConnectionID]*program.Connection{},
 			},
 		}}
 	}
@@ -67,9 +68,8 @@ func readPart(d *program.Delta, p *feedpb.Part) error {
 		return err
 	}
 	for _, m := range p.GetNetworks() {
-		cidrs, err := readPrefixes(m.GetCidrs())
-		if err := errors.Join(known(m), err, put(d.Networks, program.NetworkID(m.GetId()),
-			&program.Network{ID: program.NetworkID(m.GetId()), CIDRs: cidrs})); err != nil {
+		n, err := readNetwork(m)
+		if err := errors.Join(err, put(d.Networks, n.ID, &n)); err != nil {
 			return fmt.Errorf("network %s: %w", m.GetId(), err)
 		}
 	}
@@ -95,6 +95,12 @@ func readPart(d *program.Delta, p *feedpb.Part) error {
 			return fmt.Errorf("instance %s: %w", m.GetId(), err)
 		}
 	}
+	for _, m := range p.GetConnections() {
+		c, err := readConnection(m)
+		if err := errors.Join(err, put(d.Connections, c.ID, c)); err != nil {
+			return fmt.Errorf("connection %s: %w", m.GetId(), err)
+		}
+	}
 	for _, b := range p.GetRemovedPolicies() {
 		hash, err := readHash(b)
 		if err := errors.Join(err, put(d.Policies, hash, nil)); err != nil {
@@ -105,6 +111,7 @@ func readPart(d *program.Delta, p *feedpb.Part) error {
 		putRemoved(d.Networks, p.GetRemovedNetworks()),
 		putRemoved(d.Interfaces, p.GetRemovedInterfaces()),
 		putRemoved(d.Instances, p.GetRemovedInstances()),
+		putRemoved(d.Connections, p.GetRemovedConnections()),
 	)
 }
 
@@ -128,6 +135,31 @@ func putRemoved[K ~string, V any](m map[K]*V, ids []string) error {
 		}
 	}
 	return nil
+}
+
+func readNetwork(m *feedpb.Network) (program.Network, error) {
+	cidrs, err := readPrefixes(m.GetCidrs())
+	return program.Network{ID: program.NetworkID(m.GetId()), CIDRs: cidrs}, errors.Join(known(m), err)
+}
+
+func readConnection(m *feedpb.Connection) (*program.Connection, error) {
+	c := &program.Connection{ID: program.ConnectionID(m.GetId())}
+	if err := known(m); err != nil {
+		return c, err
+	}
+	if len(m.GetEnds()) != len(c.Ends) {
+		return c, fmt.Errorf("%d ends", len(m.GetEnds()))
+	}
+	for i, end := range m.GetEnds() {
+		var err error
+		if c.Ends[i], err = readNetwork(end); err != nil {
+			return c, fmt.Errorf("network %s: %w", end.GetId(), err)
+		}
+	}
+	if c.Ends[0].ID == "" || c.Ends[0].ID >= c.Ends[1].ID {
+		return c, fmt.Errorf("ends %q and %q", c.Ends[0].ID, c.Ends[1].ID)
+	}
+	return c, nil
 }
 
 func readMember(d *program.Delta, m *feedpb.Member) error {

@@ -568,7 +568,11 @@ func TestHostCannotPoseAsServer(t *testing.T) {
 
 func TestNewerProtocolIsRefusedClearly(t *testing.T) {
 	_, err := readHello(&feedpb.Hello{Protocol: Protocol + 1, Host: "h"})
-	if want := "agent speaks protocol 2, this server up to 1: upgrade the server first"; err == nil || err.Error() != want {
+	if want := "agent speaks protocol 3, this server up to 2: upgrade the server first"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	_, err = readHello(&feedpb.Hello{Protocol: 1, Host: "h"})
+	if want := "agent speaks protocol 1, this server from 2: upgrade the agent"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	l, e := Memory()

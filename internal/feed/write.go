@@ -30,7 +30,7 @@ func parts(b Batch, send func(*feedpb.Part) error) error {
 	d := b.Delta
 	for _, id := range slices.Sorted(maps.Keys(d.Networks)) {
 		if n := d.Networks[id]; n != nil {
-			m := &feedpb.Network{Id: string(id), Cidrs: writePrefixes(n.CIDRs)}
+			m := writeNetwork(n)
 			w.add(m, func(p *feedpb.Part) { p.Networks = append(p.Networks, m) })
 		} else {
 			w.add(nil, func(p *feedpb.Part) { p.RemovedNetworks = append(p.RemovedNetworks, string(id)) })
@@ -62,6 +62,14 @@ func parts(b Batch, send func(*feedpb.Part) error) error {
 			w.add(m, func(p *feedpb.Part) { p.Instances = append(p.Instances, m) })
 		} else {
 			w.add(nil, func(p *feedpb.Part) { p.RemovedInstances = append(p.RemovedInstances, string(id)) })
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.Connections)) {
+		if c := d.Connections[id]; c != nil {
+			m := &feedpb.Connection{Id: string(id), Ends: []*feedpb.Network{writeNetwork(&c.Ends[0]), writeNetwork(&c.Ends[1])}}
+			w.add(m, func(p *feedpb.Part) { p.Connections = append(p.Connections, m) })
+		} else {
+			w.add(nil, func(p *feedpb.Part) { p.RemovedConnections = append(p.RemovedConnections, string(id)) })
 		}
 	}
 	if w.err != nil {
@@ -104,6 +112,10 @@ func (w *partWriter) add(m proto.Message, put func(*feedpb.Part)) {
 	}
 	put(w.part)
 	w.bytes += size
+}
+
+func writeNetwork(n *program.Network) *feedpb.Network {
+	return &feedpb.Network{Id: string(n.ID), Cidrs: writePrefixes(n.CIDRs)}
 }
 
 func writeInterface(i *program.Interface) *feedpb.Interface {

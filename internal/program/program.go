@@ -35,6 +35,8 @@ type (
 	NetworkID string
 	// InstanceID is an instance's id, i-….
 	InstanceID string
+	// ConnectionID is a VPC peering connection's id, pcx-….
+	ConnectionID string
 	// Revision is the revision of the world that something was compiled from.
 	Revision uint64
 )
@@ -162,14 +164,11 @@ func MakeGroups(ids []GroupID) Groups {
 
 // Key is the set as one comparable string.
 func (g Groups) Key() string {
-	var b strings.Builder
+	ids := make([]string, len(g))
 	for i, id := range g {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(string(id))
+		ids[i] = string(id)
 	}
-	return b.String()
+	return strings.Join(ids, ",")
 }
 
 // Has says whether id is in the set.
@@ -179,7 +178,7 @@ func (g Groups) Has(id GroupID) bool {
 }
 
 // Member names an address as seen from inside a network: its own addresses and
-// those of peers that rules on this host may refer to.
+// those of the networks that it is connected with, on whichever host they are.
 type Member struct {
 	Network NetworkID
 	Addr    netip.Addr
@@ -189,6 +188,15 @@ type Member struct {
 type Network struct {
 	ID    NetworkID
 	CIDRs []netip.Prefix // all blocks, both families, sorted
+}
+
+// Connection joins two networks of a host, which is a VPC peering connection:
+// while it is there, the router of each has a way to the blocks of the other, and
+// to nothing behind it. The blocks of the two do not overlap, nor do those of two
+// networks that are connected with the same one.
+type Connection struct {
+	ID   ConnectionID
+	Ends [2]Network // by ID; as in Host.Networks
 }
 
 // NIC is an interface of a lab instance as the lab builds it.
@@ -221,29 +229,33 @@ type Host struct {
 	Members    map[Member]Groups // only groups that a policy here refers to
 	Networks   map[NetworkID]*Network
 	Instances  map[InstanceID]*Instance
+	// Connections are those of which both ends are among Networks.
+	Connections map[ConnectionID]*Connection
 }
 
 // NewHost is an empty host: nothing bound, everything denied.
 func NewHost() *Host {
 	return &Host{
-		Interfaces: map[InterfaceID]*Interface{},
-		Policies:   map[PolicyHash]*Policy{},
-		Members:    map[Member]Groups{},
-		Networks:   map[NetworkID]*Network{},
-		Instances:  map[InstanceID]*Instance{},
+		Interfaces:  map[InterfaceID]*Interface{},
+		Policies:    map[PolicyHash]*Policy{},
+		Members:     map[Member]Groups{},
+		Networks:    map[NetworkID]*Network{},
+		Instances:   map[InstanceID]*Instance{},
+		Connections: map[ConnectionID]*Connection{},
 	}
 }
 
 // Delta turns one Host into a later one. A nil value in a map removes the
 // entry. Full means: forget everything else first.
 type Delta struct {
-	Revision   Revision
-	Full       bool
-	Interfaces map[InterfaceID]*Interface
-	Policies   map[PolicyHash]*Policy
-	Members    map[Member]Groups // empty set removes
-	Networks   map[NetworkID]*Network
-	Instances  map[InstanceID]*Instance
+	Revision    Revision
+	Full        bool
+	Interfaces  map[InterfaceID]*Interface
+	Policies    map[PolicyHash]*Policy
+	Members     map[Member]Groups // empty set removes
+	Networks    map[NetworkID]*Network
+	Instances   map[InstanceID]*Instance
+	Connections map[ConnectionID]*Connection
 }
 
 // Apply advances h by d in place; the cost is the delta's, not the host's. The
@@ -257,6 +269,7 @@ func (h *Host) Apply(d *Delta) {
 	apply(h.Policies, d.Policies)
 	apply(h.Networks, d.Networks)
 	apply(h.Instances, d.Instances)
+	apply(h.Connections, d.Connections)
 	for m, groups := range d.Members {
 		if len(groups) == 0 {
 			delete(h.Members, m)
@@ -278,5 +291,5 @@ func apply[K comparable, V any](have, change map[K]*V) {
 
 // Empty says that d changes nothing but the revision.
 func (d *Delta) Empty() bool {
-	return !d.Full && len(d.Interfaces)+len(d.Policies)+len(d.Members)+len(d.Networks)+len(d.Instances) == 0
+	return !d.Full && len(d.Interfaces)+len(d.Policies)+len(d.Members)+len(d.Networks)+len(d.Instances)+len(d.Connections) == 0
 }

@@ -385,22 +385,24 @@ func (x *Welcome) GetEpoch() string {
 
 // Part is a piece of a batch; the batch is applied when its last part is here.
 type Part struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	Revision          uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Full              bool                   `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
-	Base              uint64                 `protobuf:"varint,3,opt,name=base,proto3" json:"base,omitempty"` // the revision that a batch which is not full starts from
-	Last              bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
-	Interfaces        []*Interface           `protobuf:"bytes,10,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
-	RemovedInterfaces []string               `protobuf:"bytes,11,rep,name=removed_interfaces,json=removedInterfaces,proto3" json:"removed_interfaces,omitempty"`
-	Policies          []*Policy              `protobuf:"bytes,12,rep,name=policies,proto3" json:"policies,omitempty"`
-	RemovedPolicies   [][]byte               `protobuf:"bytes,13,rep,name=removed_policies,json=removedPolicies,proto3" json:"removed_policies,omitempty"`
-	Members           []*Member              `protobuf:"bytes,14,rep,name=members,proto3" json:"members,omitempty"` // without groups: removed
-	Networks          []*Network             `protobuf:"bytes,15,rep,name=networks,proto3" json:"networks,omitempty"`
-	RemovedNetworks   []string               `protobuf:"bytes,16,rep,name=removed_networks,json=removedNetworks,proto3" json:"removed_networks,omitempty"`
-	Instances         []*Instance            `protobuf:"bytes,17,rep,name=instances,proto3" json:"instances,omitempty"`
-	RemovedInstances  []string               `protobuf:"bytes,18,rep,name=removed_instances,json=removedInstances,proto3" json:"removed_instances,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Revision           uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Full               bool                   `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	Base               uint64                 `protobuf:"varint,3,opt,name=base,proto3" json:"base,omitempty"` // the revision that a batch which is not full starts from
+	Last               bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	Interfaces         []*Interface           `protobuf:"bytes,10,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
+	RemovedInterfaces  []string               `protobuf:"bytes,11,rep,name=removed_interfaces,json=removedInterfaces,proto3" json:"removed_interfaces,omitempty"`
+	Policies           []*Policy              `protobuf:"bytes,12,rep,name=policies,proto3" json:"policies,omitempty"`
+	RemovedPolicies    [][]byte               `protobuf:"bytes,13,rep,name=removed_policies,json=removedPolicies,proto3" json:"removed_policies,omitempty"`
+	Members            []*Member              `protobuf:"bytes,14,rep,name=members,proto3" json:"members,omitempty"` // without groups: removed
+	Networks           []*Network             `protobuf:"bytes,15,rep,name=networks,proto3" json:"networks,omitempty"`
+	RemovedNetworks    []string               `protobuf:"bytes,16,rep,name=removed_networks,json=removedNetworks,proto3" json:"removed_networks,omitempty"`
+	Instances          []*Instance            `protobuf:"bytes,17,rep,name=instances,proto3" json:"instances,omitempty"`
+	RemovedInstances   []string               `protobuf:"bytes,18,rep,name=removed_instances,json=removedInstances,proto3" json:"removed_instances,omitempty"`
+	Connections        []*Connection          `protobuf:"bytes,19,rep,name=connections,proto3" json:"connections,omitempty"`
+	RemovedConnections []string               `protobuf:"bytes,20,rep,name=removed_connections,json=removedConnections,proto3" json:"removed_connections,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Part) Reset() {
@@ -520,6 +522,20 @@ func (x *Part) GetInstances() []*Instance {
 func (x *Part) GetRemovedInstances() []string {
 	if x != nil {
 		return x.RemovedInstances
+	}
+	return nil
+}
+
+func (x *Part) GetConnections() []*Connection {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+func (x *Part) GetRemovedConnections() []string {
+	if x != nil {
+		return x.RemovedConnections
 	}
 	return nil
 }
@@ -980,6 +996,58 @@ func (x *Network) GetCidrs() []*Prefix {
 	return nil
 }
 
+type Connection struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Ends          []*Network             `protobuf:"bytes,2,rep,name=ends,proto3" json:"ends,omitempty"` // two, by id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connection) Reset() {
+	*x = Connection{}
+	mi := &file_feed_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connection) ProtoMessage() {}
+
+func (x *Connection) ProtoReflect() protoreflect.Message {
+	mi := &file_feed_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connection.ProtoReflect.Descriptor instead.
+func (*Connection) Descriptor() ([]byte, []int) {
+	return file_feed_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Connection) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Connection) GetEnds() []*Network {
+	if x != nil {
+		return x.Ends
+	}
+	return nil
+}
+
 type Instance struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -995,7 +1063,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_feed_proto_msgTypes[11]
+	mi := &file_feed_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1075,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[11]
+	mi := &file_feed_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1088,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{11}
+	return file_feed_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Instance) GetId() string {
@@ -1085,7 +1153,7 @@ type NIC struct {
 
 func (x *NIC) Reset() {
 	*x = NIC{}
-	mi := &file_feed_proto_msgTypes[12]
+	mi := &file_feed_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1165,7 @@ func (x *NIC) String() string {
 func (*NIC) ProtoMessage() {}
 
 func (x *NIC) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[12]
+	mi := &file_feed_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1178,7 @@ func (x *NIC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NIC.ProtoReflect.Descriptor instead.
 func (*NIC) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{12}
+	return file_feed_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NIC) GetInterface() string {
@@ -1162,7 +1230,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_feed_proto_msgTypes[13]
+	mi := &file_feed_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1242,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[13]
+	mi := &file_feed_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1255,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{13}
+	return file_feed_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Receipt) GetRevision() uint64 {
@@ -1244,7 +1312,7 @@ type InterfaceStatus struct {
 
 func (x *InterfaceStatus) Reset() {
 	*x = InterfaceStatus{}
-	mi := &file_feed_proto_msgTypes[14]
+	mi := &file_feed_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1324,7 @@ func (x *InterfaceStatus) String() string {
 func (*InterfaceStatus) ProtoMessage() {}
 
 func (x *InterfaceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[14]
+	mi := &file_feed_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1337,7 @@ func (x *InterfaceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterfaceStatus.ProtoReflect.Descriptor instead.
 func (*InterfaceStatus) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{14}
+	return file_feed_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InterfaceStatus) GetId() string {
@@ -1312,7 +1380,7 @@ type InstanceReport struct {
 
 func (x *InstanceReport) Reset() {
 	*x = InstanceReport{}
-	mi := &file_feed_proto_msgTypes[15]
+	mi := &file_feed_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1392,7 @@ func (x *InstanceReport) String() string {
 func (*InstanceReport) ProtoMessage() {}
 
 func (x *InstanceReport) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[15]
+	mi := &file_feed_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1405,7 @@ func (x *InstanceReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceReport.ProtoReflect.Descriptor instead.
 func (*InstanceReport) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{15}
+	return file_feed_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InstanceReport) GetId() string {
@@ -1378,7 +1446,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_feed_proto_msgTypes[16]
+	mi := &file_feed_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1458,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[16]
+	mi := &file_feed_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1471,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{16}
+	return file_feed_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Question) GetId() uint64 {
@@ -1431,7 +1499,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_feed_proto_msgTypes[17]
+	mi := &file_feed_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1511,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_feed_proto_msgTypes[17]
+	mi := &file_feed_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1524,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_feed_proto_rawDescGZIP(), []int{17}
+	return file_feed_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -1508,7 +1576,7 @@ const file_feed_proto_rawDesc = "" +
 	"\brevision\x18\a \x01(\x04R\brevision\";\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\tR\x05epoch\"\xad\x04\n" +
+	"\x05epoch\x18\x02 \x01(\tR\x05epoch\"\x9f\x05\n" +
 	"\x04Part\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x12\x12\n" +
@@ -1525,7 +1593,9 @@ const file_feed_proto_rawDesc = "" +
 	"\bnetworks\x18\x0f \x03(\v2\x1a.sallyport.feed.v1.NetworkR\bnetworks\x12)\n" +
 	"\x10removed_networks\x18\x10 \x03(\tR\x0fremovedNetworks\x129\n" +
 	"\tinstances\x18\x11 \x03(\v2\x1b.sallyport.feed.v1.InstanceR\tinstances\x12+\n" +
-	"\x11removed_instances\x18\x12 \x03(\tR\x10removedInstances\"\xe7\x02\n" +
+	"\x11removed_instances\x18\x12 \x03(\tR\x10removedInstances\x12?\n" +
+	"\vconnections\x18\x13 \x03(\v2\x1d.sallyport.feed.v1.ConnectionR\vconnections\x12/\n" +
+	"\x13removed_connections\x18\x14 \x03(\tR\x12removedConnections\"\xe7\x02\n" +
 	"\tInterface\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x12\n" +
@@ -1564,7 +1634,11 @@ const file_feed_proto_rawDesc = "" +
 	"\x06groups\x18\x03 \x03(\tR\x06groups\"J\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
-	"\x05cidrs\x18\x02 \x03(\v2\x19.sallyport.feed.v1.PrefixR\x05cidrs\"\xc7\x01\n" +
+	"\x05cidrs\x18\x02 \x03(\v2\x19.sallyport.feed.v1.PrefixR\x05cidrs\"L\n" +
+	"\n" +
+	"Connection\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
+	"\x04ends\x18\x02 \x03(\v2\x1a.sallyport.feed.v1.NetworkR\x04ends\"\xc7\x01\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x18\n" +
@@ -1620,7 +1694,7 @@ func file_feed_proto_rawDescGZIP() []byte {
 	return file_feed_proto_rawDescData
 }
 
-var file_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_feed_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_feed_proto_goTypes = []any{
 	(*FromAgent)(nil),       // 0: sallyport.feed.v1.FromAgent
 	(*FromServer)(nil),      // 1: sallyport.feed.v1.FromServer
@@ -1633,39 +1707,42 @@ var file_feed_proto_goTypes = []any{
 	(*Rule)(nil),            // 8: sallyport.feed.v1.Rule
 	(*Member)(nil),          // 9: sallyport.feed.v1.Member
 	(*Network)(nil),         // 10: sallyport.feed.v1.Network
-	(*Instance)(nil),        // 11: sallyport.feed.v1.Instance
-	(*NIC)(nil),             // 12: sallyport.feed.v1.NIC
-	(*Receipt)(nil),         // 13: sallyport.feed.v1.Receipt
-	(*InterfaceStatus)(nil), // 14: sallyport.feed.v1.InterfaceStatus
-	(*InstanceReport)(nil),  // 15: sallyport.feed.v1.InstanceReport
-	(*Question)(nil),        // 16: sallyport.feed.v1.Question
-	(*Answer)(nil),          // 17: sallyport.feed.v1.Answer
+	(*Connection)(nil),      // 11: sallyport.feed.v1.Connection
+	(*Instance)(nil),        // 12: sallyport.feed.v1.Instance
+	(*NIC)(nil),             // 13: sallyport.feed.v1.NIC
+	(*Receipt)(nil),         // 14: sallyport.feed.v1.Receipt
+	(*InterfaceStatus)(nil), // 15: sallyport.feed.v1.InterfaceStatus
+	(*InstanceReport)(nil),  // 16: sallyport.feed.v1.InstanceReport
+	(*Question)(nil),        // 17: sallyport.feed.v1.Question
+	(*Answer)(nil),          // 18: sallyport.feed.v1.Answer
 }
 var file_feed_proto_depIdxs = []int32{
 	2,  // 0: sallyport.feed.v1.FromAgent.hello:type_name -> sallyport.feed.v1.Hello
-	13, // 1: sallyport.feed.v1.FromAgent.receipt:type_name -> sallyport.feed.v1.Receipt
-	15, // 2: sallyport.feed.v1.FromAgent.instance:type_name -> sallyport.feed.v1.InstanceReport
-	17, // 3: sallyport.feed.v1.FromAgent.answer:type_name -> sallyport.feed.v1.Answer
+	14, // 1: sallyport.feed.v1.FromAgent.receipt:type_name -> sallyport.feed.v1.Receipt
+	16, // 2: sallyport.feed.v1.FromAgent.instance:type_name -> sallyport.feed.v1.InstanceReport
+	18, // 3: sallyport.feed.v1.FromAgent.answer:type_name -> sallyport.feed.v1.Answer
 	3,  // 4: sallyport.feed.v1.FromServer.welcome:type_name -> sallyport.feed.v1.Welcome
 	4,  // 5: sallyport.feed.v1.FromServer.part:type_name -> sallyport.feed.v1.Part
-	16, // 6: sallyport.feed.v1.FromServer.question:type_name -> sallyport.feed.v1.Question
+	17, // 6: sallyport.feed.v1.FromServer.question:type_name -> sallyport.feed.v1.Question
 	5,  // 7: sallyport.feed.v1.Part.interfaces:type_name -> sallyport.feed.v1.Interface
 	7,  // 8: sallyport.feed.v1.Part.policies:type_name -> sallyport.feed.v1.Policy
 	9,  // 9: sallyport.feed.v1.Part.members:type_name -> sallyport.feed.v1.Member
 	10, // 10: sallyport.feed.v1.Part.networks:type_name -> sallyport.feed.v1.Network
-	11, // 11: sallyport.feed.v1.Part.instances:type_name -> sallyport.feed.v1.Instance
-	8,  // 12: sallyport.feed.v1.Policy.rules:type_name -> sallyport.feed.v1.Rule
-	6,  // 13: sallyport.feed.v1.Rule.prefixes:type_name -> sallyport.feed.v1.Prefix
-	6,  // 14: sallyport.feed.v1.Network.cidrs:type_name -> sallyport.feed.v1.Prefix
-	12, // 15: sallyport.feed.v1.Instance.nics:type_name -> sallyport.feed.v1.NIC
-	14, // 16: sallyport.feed.v1.Receipt.interfaces:type_name -> sallyport.feed.v1.InterfaceStatus
-	0,  // 17: sallyport.feed.v1.Feed.Attach:input_type -> sallyport.feed.v1.FromAgent
-	1,  // 18: sallyport.feed.v1.Feed.Attach:output_type -> sallyport.feed.v1.FromServer
-	18, // [18:19] is the sub-list for method output_type
-	17, // [17:18] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	12, // 11: sallyport.feed.v1.Part.instances:type_name -> sallyport.feed.v1.Instance
+	11, // 12: sallyport.feed.v1.Part.connections:type_name -> sallyport.feed.v1.Connection
+	8,  // 13: sallyport.feed.v1.Policy.rules:type_name -> sallyport.feed.v1.Rule
+	6,  // 14: sallyport.feed.v1.Rule.prefixes:type_name -> sallyport.feed.v1.Prefix
+	6,  // 15: sallyport.feed.v1.Network.cidrs:type_name -> sallyport.feed.v1.Prefix
+	10, // 16: sallyport.feed.v1.Connection.ends:type_name -> sallyport.feed.v1.Network
+	13, // 17: sallyport.feed.v1.Instance.nics:type_name -> sallyport.feed.v1.NIC
+	15, // 18: sallyport.feed.v1.Receipt.interfaces:type_name -> sallyport.feed.v1.InterfaceStatus
+	0,  // 19: sallyport.feed.v1.Feed.Attach:input_type -> sallyport.feed.v1.FromAgent
+	1,  // 20: sallyport.feed.v1.Feed.Attach:output_type -> sallyport.feed.v1.FromServer
+	20, // [20:21] is the sub-list for method output_type
+	19, // [19:20] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_feed_proto_init() }
@@ -1690,7 +1767,7 @@ func file_feed_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_feed_proto_rawDesc), len(file_feed_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -49,6 +49,7 @@ func Clone(h *program.Host) *program.Host {
 	return &program.Host{
 		Revision: h.Revision, Interfaces: maps.Clone(h.Interfaces), Policies: maps.Clone(h.Policies),
 		Members: maps.Clone(h.Members), Networks: maps.Clone(h.Networks), Instances: maps.Clone(h.Instances),
+		Connections: maps.Clone(h.Connections),
 	}
 }
 
@@ -57,7 +58,7 @@ func Full(h *program.Host) *program.Delta {
 	c := Clone(h)
 	return &program.Delta{
 		Revision: c.Revision, Full: true, Interfaces: c.Interfaces, Policies: c.Policies,
-		Members: c.Members, Networks: c.Networks, Instances: c.Instances,
+		Members: c.Members, Networks: c.Networks, Instances: c.Instances, Connections: c.Connections,
 	}
 }
 
@@ -68,6 +69,7 @@ func Diff(from, to *program.Host) *program.Delta {
 		Interfaces: diff(from.Interfaces, to.Interfaces), Policies: diff(from.Policies, to.Policies),
 		Members:  map[program.Member]program.Groups{},
 		Networks: diff(from.Networks, to.Networks), Instances: diff(from.Instances, to.Instances),
+		Connections: diff(from.Connections, to.Connections),
 	}
 	for m := range from.Members {
 		if _, ok := to.Members[m]; !ok {
@@ -104,7 +106,7 @@ func (w *World) change() {
 		return
 	}
 	i := *w.now.Instances[instances[w.rand.IntN(len(instances))]]
-	switch w.rand.IntN(9) {
+	switch w.rand.IntN(11) {
 	case 0, 1:
 		w.run()
 	case 2:
@@ -133,7 +135,28 @@ func (w *World) change() {
 		w.next++
 		n.CIDRs = append(slices.Clone(n.CIDRs), netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(w.next), 0}), 24))
 		w.now.Networks[n.ID] = &n
+	case 9, 10: // a connection comes or goes
+		w.connect(i.Network)
 	}
+}
+
+// connect joins a network to another one, or parts them if they are joined.
+func (w *World) connect(network program.NetworkID) {
+	networks := slices.Sorted(maps.Keys(w.now.Networks))
+	other := networks[w.rand.IntN(len(networks))]
+	if other == network {
+		return
+	}
+	ends := [2]program.Network{{ID: min(network, other)}, {ID: max(network, other)}}
+	for id, c := range w.now.Connections {
+		if c.Ends[0].ID == ends[0].ID && c.Ends[1].ID == ends[1].ID {
+			delete(w.now.Connections, id)
+			return
+		}
+	}
+	w.next++
+	id := program.ConnectionID(fmt.Sprintf("pcx-%04d", w.next))
+	w.now.Connections[id] = &program.Connection{ID: id, Ends: ends}
 }
 
 func (w *World) run() {
@@ -218,7 +241,8 @@ func (w *World) member(network program.NetworkID) {
 	w.now.Members[m] = program.MakeGroups([]program.GroupID{w.group(), w.group()})
 }
 
-// collect drops the policies and networks that nobody refers to any more.
+// collect drops the policies and networks that nobody refers to any more, and
+// brings connections up to date with their ends.
 func (w *World) collect() {
 	policies := map[program.PolicyHash]bool{}
 	networks := map[program.NetworkID]bool{}
@@ -231,4 +255,12 @@ func (w *World) collect() {
 	maps.DeleteFunc(w.now.Policies, func(h program.PolicyHash, _ *program.Policy) bool { return !policies[h] })
 	maps.DeleteFunc(w.now.Networks, func(id program.NetworkID, _ *program.Network) bool { return !networks[id] })
 	maps.DeleteFunc(w.now.Members, func(m program.Member, _ program.Groups) bool { return !networks[m.Network] })
+	for id, c := range w.now.Connections {
+		a, b := w.now.Networks[c.Ends[0].ID], w.now.Networks[c.Ends[1].ID]
+		if a == nil || b == nil {
+			delete(w.now.Connections, id)
+			continue
+		}
+		w.now.Connections[id] = &program.Connection{ID: id, Ends: [2]program.Network{*a, *b}}
+	}
 }
