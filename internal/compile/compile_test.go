@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -41,7 +42,7 @@ func TestDeltasLeadToTheFullCompilation(t *testing.T) {
 	world := withVPCs()
 	c, h := New("h1"), program.NewHost()
 	var pending []state.Change
-	seen := 0 // worlds in which something was enforced and referred to
+	seen, across := 0, 0 // worlds in which something was enforced and referred to; and that across a connection
 	for step := range *steps {
 		tx := world.Begin()
 		for range 1 + r.IntN(3) {
@@ -58,20 +59,36 @@ func TestDeltasLeadToTheFullCompilation(t *testing.T) {
 		if diff := compareHosts(Host(world, "h1"), h); diff != "" {
 			t.Fatalf("step %d (-full +deltas):\n%s", step, diff)
 		}
-		checkReferences(t, h)
+		checkReferences(t, world, h)
 		if len(h.Interfaces) > 0 && len(h.Members) > 0 {
 			seen++
 		}
+		if len(h.Connections) > 0 && membersAcross(world, h) {
+			across++
+		}
 	}
-	if seen < *steps/20 {
-		t.Errorf("only %d of %d worlds had interfaces and members: they prove nothing", seen, *steps)
+	if seen < *steps/20 || across < *steps/100 {
+		t.Errorf("of %d worlds only %d had interfaces and members, and only %d members across a connection: they prove nothing", *steps, seen, across)
 	}
 }
 
+// membersAcross says whether h knows an address that another network has.
+func membersAcross(s *state.Snapshot, h *program.Host) bool {
+	for m := range h.Members {
+		if s.InterfaceAt(vpc.VPCID(m.Network), m.Addr) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// vpcs is how many VPCs the worlds have.
+const vpcs = 4
+
 func withVPCs() *state.Snapshot {
 	tx := state.NewSnapshot().Begin()
-	for _, id := range []vpc.VPCID{"vpc-0", "vpc-1"} {
-		tx.Put(&vpc.VPC{ID: id, Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("10.0.0.0/16")}}})
+	for n := range vpcs {
+		tx.Put(&vpc.VPC{ID: vpc.VPCID(fmt.Sprintf("vpc-%d", n)), Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("10.0.0.0/16")}}})
 	}
 	return tx.Next(0)
 }
@@ -114,8 +131,9 @@ func TestClassic(t *testing.T) {
 	}
 }
 
-// checkReferences fails if h names a policy or network that it does not hold, or holds one that nobody names.
-func checkReferences(t *testing.T, h *program.Host) {
+// checkReferences fails if h names a policy or network that it does not hold, or holds one that nobody names, or if
+// a connection is not about the networks as they are.
+func checkReferences(t *testing.T, s *state.Snapshot, h *program.Host) {
 	t.Helper()
 	used := map[program.PolicyHash]bool{}
 	for _, i := range h.Interfaces {
@@ -125,7 +143,7 @@ func checkReferences(t *testing.T, h *program.Host) {
 				t.Fatalf("%s refers to policy %s, which is not there", i.ID, hash)
 			}
 		}
-		if h.Networks[i.Network] == nil {
+		if h.Networks[i.Network] == nil && s.VPC(vpc.VPCID(i.Network)) != nil {
 			t.Fatalf("%s is in network %s, which is not there", i.ID, i.Network)
 		}
 	}
@@ -134,6 +152,26 @@ func checkReferences(t *testing.T, h *program.Host) {
 			t.Fatalf("policy %s is used by nobody", hash)
 		}
 	}
+	for id, c := range h.Connections {
+		a, b := h.Networks[c.Ends[0].ID], h.Networks[c.Ends[1].ID]
+		if a == nil || b == nil || compareNetworks(a, &c.Ends[0]) != "" || compareNetworks(b, &c.Ends[1]) != "" || a.ID >= b.ID {
+			t.Fatalf("connection %s is between %+v, networks are %+v, %+v", id, c.Ends, a, b)
+		}
+		for _, p := range a.CIDRs {
+			if slices.ContainsFunc(b.CIDRs, p.Overlaps) {
+				t.Fatalf("connection %s is between overlapping networks %+v", id, c.Ends)
+			}
+		}
+	}
+	for m, groups := range h.Members {
+		if len(groups) == 0 || h.Networks[m.Network] == nil && s.VPC(vpc.VPCID(m.Network)) != nil {
+			t.Fatalf("member %v of groups %v is in no network here", m, groups)
+		}
+	}
+}
+
+func compareNetworks(a, b *program.Network) string {
+	return cmp.Diff(a, b, cmp.Comparer(func(x, y netip.Prefix) bool { return x == y }))
 }
 
 func prefixList(id vpc.PrefixListID, blocks string) *vpc.PrefixList {
@@ -196,40 +234,29 @@ func pick[T any](r *rand.Rand, format string, n int) T {
 
 // mutate makes one random change; ids come from small sets, so that things meet.
 func mutate(r *rand.Rand, tx *state.Tx) {
-	vpcID := []vpc.VPCID{"vpc-0", "vpc-1", vpc.ClassicNetwork("us-east-1")}[r.IntN(3)]
-	groupID := vpc.GroupID(string(vpcID) + pick[string](r, "/sg-%d", 4))
-	instance := vpc.InstanceID(string(vpcID) + pick[string](r, "/i-%d", 4))
-	n := r.IntN(8)
-	eni := vpc.InterfaceID(fmt.Sprintf("%s/eni-%d", vpcID, n))
-	list := vpc.PrefixListID(pick[string](r, "pl-%d", 3))
-	what := r.IntN(8)
-	if vpcID.Classic() && what < 2 {
-		what += 2 // it is no VPC and has no subnets
+	vpcID := vpc.VPCID(pick[string](r, "vpc-%d", vpcs))
+	what := r.IntN(10)
+	if r.IntN(5) == 0 {
+		vpcID = vpc.ClassicNetwork("us-east-1")
+		what = max(what, 2) // it is no VPC and has no subnets
 	}
+	groupID := vpc.GroupID(string(vpcID) + pick[string](r, "/sg-%d", 4))
+	list := vpc.PrefixListID(pick[string](r, "pl-%d", 3))
 	switch what {
 	case 0:
-		tx.Put(&vpc.VPC{ID: vpcID, Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", r.IntN(2)))}}})
+		mutateVPC(r, tx, vpcID)
 	case 1:
 		tx.Put(&vpc.Subnet{ID: vpc.SubnetID(vpcID) + "/subnet", VPC: vpcID, Block: netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", r.IntN(2)))})
 	case 2, 3:
-		rule := &vpc.Rule{
-			ID: vpc.RuleID(string(groupID) + pick[string](r, "/sgr-%d", 5)), Group: groupID, Direction: packet.Direction(r.IntN(2)),
-			Service: packet.Service{Proto: packet.TCP, Ports: packet.PortRange{From: 80, To: 80}},
-		}
-		switch r.IntN(3) {
-		case 0:
-			rule.Source.Group = vpc.GroupID(string(vpcID) + pick[string](r, "/sg-%d", 4))
-		case 1:
-			rule.Source.PrefixList = list
-		default:
-			rule.Source.CIDR = netip.MustParsePrefix("10.0.0.0/8")
-		}
-		tx.Put(rule)
+		mutateRule(r, tx, groupID, list)
 	case 4:
 		tx.Delete(&vpc.Rule{ID: vpc.RuleID(string(groupID) + pick[string](r, "/sgr-%d", 5))})
 	case 5:
-		states := []vpc.InstanceState{vpc.Pending, vpc.Running, vpc.Stopping, vpc.Stopped, vpc.ShuttingDown, vpc.Terminated}
-		tx.Put(&vpc.Instance{ID: instance, VPC: vpcID, Host: vpc.HostID(pick[string](r, "h%d", 3)), State: states[r.IntN(6)], Boot: int64(r.IntN(3))})
+		states := []vpc.InstanceState{vpc.Pending, vpc.Running, vpc.Running, vpc.Stopping, vpc.Stopped, vpc.ShuttingDown, vpc.Terminated}
+		tx.Put(&vpc.Instance{
+			ID: vpc.InstanceID(string(vpcID) + pick[string](r, "/i-%d", 4)), VPC: vpcID, Host: vpc.HostID(pick[string](r, "h%d", 3)),
+			State: states[r.IntN(len(states))], Boot: int64(r.IntN(3)),
+		})
 	case 6:
 		if r.IntN(4) == 0 {
 			tx.Delete(&vpc.PrefixList{ID: list})
@@ -237,22 +264,9 @@ func mutate(r *rand.Rand, tx *state.Tx) {
 		}
 		tx.Put(prefixList(list, []string{"", "10.0.0.0/24", "10.1.0.0/16 10.0.0.0/24", "fd00::/8 ::/0"}[r.IntN(4)]))
 	case 7:
-		if old := tx.Interface(eni); old != nil && r.IntN(3) == 0 {
-			tx.Delete(old)
-			return
-		}
-		i := &vpc.Interface{
-			ID: eni, VPC: vpcID, Subnet: vpc.SubnetID(vpcID) + "/subnet", Groups: []vpc.GroupID{groupID},
-			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + n)})},
-		}
-		if r.IntN(2) == 0 {
-			i.Groups = append(i.Groups, groupID+"x")
-			i.Addrs = append(i.Addrs, netip.AddrFrom4([4]byte{10, 0, 1, byte(10 + n)}))
-		}
-		if r.IntN(4) > 0 {
-			i.Attachment = &vpc.Attachment{Instance: instance, DeviceIndex: n}
-		}
-		tx.Put(i)
+		mutatePeering(r, tx)
+	default:
+		mutateInterface(r, tx, vpcID, groupID)
 	}
 }
 
@@ -261,4 +275,84 @@ func TestAnInterfaceHoldsWhatTheAPIAccepts(t *testing.T) {
 	if vpc.RulesPerDirectionMax != program.RulesMax {
 		t.Errorf("the API accepts %d rules in a direction, a program holds %d", vpc.RulesPerDirectionMax, program.RulesMax)
 	}
+}
+
+// mutateVPC gives a VPC blocks, mostly its own; or lets it go, with everything that names it still there.
+func mutateVPC(r *rand.Rand, tx *state.Tx, id vpc.VPCID) {
+	if r.IntN(8) == 0 {
+		tx.Delete(&vpc.VPC{ID: id})
+		return
+	}
+	v := &vpc.VPC{ID: id}
+	n := int(id[len(id)-1] - '0')
+	if r.IntN(4) == 0 {
+		n = r.IntN(vpcs)
+	}
+	v.Blocks = []vpc.Block{{Prefix: netip.MustParsePrefix(fmt.Sprintf("10.%d.0.0/16", n))}}
+	if r.IntN(3) > 0 {
+		v.IPv6Blocks = []vpc.Block{{Prefix: netip.MustParsePrefix(fmt.Sprintf("fd00:%d::/56", n))}}
+	}
+	tx.Put(v)
+}
+
+func mutateRule(r *rand.Rand, tx *state.Tx, group vpc.GroupID, list vpc.PrefixListID) {
+	rule := &vpc.Rule{
+		ID: vpc.RuleID(string(group) + pick[string](r, "/sgr-%d", 5)), Group: group, Direction: packet.Direction(r.IntN(2)),
+		Service: packet.Service{Proto: packet.TCP, Ports: packet.PortRange{From: 80, To: 80}},
+	}
+	switch r.IntN(4) {
+	case 0, 1:
+		rule.Source.Group = vpc.GroupID(pick[string](r, "vpc-%d", vpcs) + pick[string](r, "/sg-%d", 4))
+	case 2:
+		rule.Source.PrefixList = list
+	default:
+		rule.Source.CIDR = netip.MustParsePrefix("10.0.0.0/8")
+	}
+	tx.Put(rule)
+}
+
+// mutatePeering lets a connection come, be in another state, or go. There may be several between two VPCs, as
+// nothing forbids it here.
+func mutatePeering(r *rand.Rand, tx *state.Tx) {
+	id := vpc.PeeringID(pick[string](r, "pcx-%d", 6))
+	if r.IntN(5) == 0 {
+		tx.Delete(&vpc.Peering{ID: id})
+		return
+	}
+	states := []vpc.PeeringStatus{vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringPending, vpc.PeeringDeleted}
+	tx.Put(&vpc.Peering{
+		ID: id, Status: states[r.IntN(len(states))], Created: time.Unix(int64(r.IntN(3)), 0),
+		Requester: vpc.PeeringEnd{VPC: vpc.VPCID(pick[string](r, "vpc-%d", vpcs))},
+		Accepter:  vpc.PeeringEnd{VPC: vpc.VPCID(pick[string](r, "vpc-%d", vpcs))},
+	})
+}
+
+// mutateInterface puts an interface into a VPC with addresses of its first block, mostly; it may carry groups of
+// another VPC, which is what an association lets it do.
+func mutateInterface(r *rand.Rand, tx *state.Tx, in vpc.VPCID, group vpc.GroupID) {
+	n := r.IntN(8)
+	id := vpc.InterfaceID(fmt.Sprintf("%s/eni-%d", in, n))
+	if old := tx.Interface(id); old != nil && r.IntN(3) == 0 {
+		tx.Delete(old)
+		return
+	}
+	if r.IntN(3) == 0 {
+		group = vpc.GroupID(pick[string](r, "vpc-%d", vpcs) + pick[string](r, "/sg-%d", 4))
+	}
+	net := in[len(in)-1] - '0' // of us-east-1 too
+	i := &vpc.Interface{
+		ID: id, VPC: in, Subnet: vpc.SubnetID(in) + "/subnet", Groups: []vpc.GroupID{group},
+		Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, net, 0, byte(10 + n)})},
+	}
+	if r.IntN(2) == 0 {
+		i.Groups = append(i.Groups, vpc.GroupID(pick[string](r, "vpc-%d", vpcs)+pick[string](r, "/sg-%d", 4)))
+		i.Addrs = append(i.Addrs, netip.AddrFrom4([4]byte{10, byte(r.IntN(vpcs)), 1, byte(10 + n)}))
+	}
+	if r.IntN(2) == 0 {
+		i.IPv6Addrs = []netip.Addr{netip.MustParseAddr(fmt.Sprintf("fd00:%d::%d", net, 10+n))}
+	}
+	if r.IntN(4) > 0 {
+		i.Attachment = &vpc.Attachment{Instance: vpc.InstanceID(string(in) + pick[string](r, "/i-%d", 4)), DeviceIndex: n}
+	}
+	tx.Put(i)
 }

@@ -3,6 +3,7 @@ package compile
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"sallyport.dev/sallyport/internal/packet"
 	"sallyport.dev/sallyport/internal/program"
@@ -22,18 +23,29 @@ type Compiler struct {
 	members    map[program.Member]program.Groups
 	networks   map[vpc.VPCID]*program.Network
 	instances  map[vpc.InstanceID]*program.Instance
+	// peers are those of each of networks, connections what follows for this host.
+	peers       map[vpc.VPCID][]peer
+	connections map[program.ConnectionID]*program.Connection
 
 	// carrying are the interfaces compiled here by each of their groups, and
-	// referred counts the policies here that refer to a group.
+	// referred counts the policies of a network here that refer to a group.
 	carrying map[vpc.GroupID]map[vpc.InterfaceID]struct{}
-	referred map[vpc.GroupID]int
+	referred map[reference]int
 	// counts are the values of referred that this update changed, as they were before.
-	counts map[vpc.GroupID]int
+	counts map[reference]int
 }
 
+// reference is a group that rules of interfaces in a network refer to.
+type reference struct {
+	network vpc.VPCID
+	group   vpc.GroupID
+}
+
+// counted is a policy with the number of its uses in each network: a group that is associated with several VPCs
+// has the same rules in all.
 type counted struct {
 	policy *program.Policy
-	users  int
+	users  map[vpc.VPCID]int
 }
 
 // New is a compiler for a host; its first Update gives a full delta.
@@ -46,17 +58,20 @@ func New(host string) *Compiler {
 		members:    map[program.Member]program.Groups{},
 		networks:   map[vpc.VPCID]*program.Network{},
 		instances:  map[vpc.InstanceID]*program.Instance{},
+		peers:      map[vpc.VPCID][]peer{},
 		carrying:   map[vpc.GroupID]map[vpc.InterfaceID]struct{}{},
-		referred:   map[vpc.GroupID]int{},
+		referred:   map[reference]int{},
 	}
 }
 
 // work is what an update has to look at again.
 type work struct {
-	interfaces map[vpc.InterfaceID]struct{}
-	instances  map[vpc.InstanceID]struct{}
-	networks   map[vpc.VPCID]struct{}
-	members    map[program.Member]struct{}
+	interfaces  map[vpc.InterfaceID]struct{}
+	instances   map[vpc.InstanceID]struct{}
+	networks    map[vpc.VPCID]struct{}
+	members     map[program.Member]struct{}
+	peers       bool // of every network
+	connections bool // networks came, went or changed, or their peers did
 }
 
 // Update brings the compiler to s and gives the difference. changes are all
@@ -69,13 +84,14 @@ func (c *Compiler) Update(s *state.Snapshot, changes []state.Change) *program.De
 		members:    map[program.Member]struct{}{},
 	}
 	d := &program.Delta{
-		Revision:   program.Revision(s.Revision()),
-		Full:       c.full,
-		Interfaces: map[program.InterfaceID]*program.Interface{},
-		Policies:   map[program.PolicyHash]*program.Policy{},
-		Members:    map[program.Member]program.Groups{},
-		Networks:   map[program.NetworkID]*program.Network{},
-		Instances:  map[program.InstanceID]*program.Instance{},
+		Revision:    program.Revision(s.Revision()),
+		Full:        c.full,
+		Interfaces:  map[program.InterfaceID]*program.Interface{},
+		Policies:    map[program.PolicyHash]*program.Policy{},
+		Members:     map[program.Member]program.Groups{},
+		Networks:    map[program.NetworkID]*program.Network{},
+		Instances:   map[program.InstanceID]*program.Instance{},
+		Connections: map[program.ConnectionID]*program.Connection{},
 	}
 	if c.full {
 		c.full = false
@@ -87,19 +103,25 @@ func (c *Compiler) Update(s *state.Snapshot, changes []state.Change) *program.De
 			c.touch(s, ch, &w)
 		}
 	}
-	c.counts = map[vpc.GroupID]int{}
+	c.counts = map[reference]int{}
 	for id := range w.interfaces {
 		c.updateInterface(s, id, d)
-	}
-	c.touchReferred(s, &w)
-	for m := range w.members {
-		c.updateMember(s, m, d)
 	}
 	for id := range w.instances {
 		c.updateInstance(s, id, d)
 	}
 	for id := range w.networks {
-		c.updateNetwork(s, id, d)
+		w.connections = c.updateNetwork(s, id, d) || w.connections
+	}
+	if w.peers || w.connections {
+		c.updatePeers(s, &w)
+	}
+	c.touchReferred(s, &w)
+	for m := range w.members {
+		c.updateMember(s, m, d)
+	}
+	if w.connections {
+		c.updateConnections(d)
 	}
 	return d
 }
@@ -122,6 +144,9 @@ func (c *Compiler) touch(s *state.Snapshot, ch state.Change, w *work) {
 			c.touchPrefixList(s, e.ID, w)
 		case *vpc.VPC:
 			c.touchVPC(e.ID, w)
+			w.peers = true
+		case *vpc.Peering:
+			w.peers = true
 		case *vpc.Subnet:
 			c.touchVPC(e.VPC, w)
 		}
@@ -130,14 +155,24 @@ func (c *Compiler) touch(s *state.Snapshot, ch state.Change, w *work) {
 
 func (c *Compiler) touchInterface(s *state.Snapshot, i *vpc.Interface, w *work) {
 	w.interfaces[i.ID] = struct{}{}
-	for _, a := range i.AllAddrs() {
-		w.members[program.Member{Network: program.NetworkID(i.VPC), Addr: a}] = struct{}{}
+	touchAddrs(i, i.VPC, w)
+	for id, peers := range c.peers {
+		if slices.ContainsFunc(peers, func(p peer) bool { return p.vpc == i.VPC }) {
+			touchAddrs(i, id, w)
+		}
 	}
 	if i.Attachment != nil {
 		if inst := s.Instance(i.Attachment.Instance); inst != nil && inst.Host == c.host {
 			w.instances[inst.ID] = struct{}{}
 			w.networks[i.VPC] = struct{}{}
 		}
+	}
+}
+
+// touchAddrs notes an interface's addresses as they are seen in a network.
+func touchAddrs(i *vpc.Interface, network vpc.VPCID, w *work) {
+	for _, a := range i.AllAddrs() {
+		w.members[program.Member{Network: program.NetworkID(network), Addr: a}] = struct{}{}
 	}
 }
 
@@ -181,26 +216,29 @@ func (c *Compiler) touchVPC(id vpc.VPCID, w *work) {
 // touchReferred notes the addresses of groups that policies here began or
 // ceased to refer to.
 func (c *Compiler) touchReferred(s *state.Snapshot, w *work) {
-	for g, before := range c.counts {
-		if (before == 0) == (c.referred[g] == 0) {
+	for r, before := range c.counts {
+		if (before == 0) == (c.referred[r] == 0) {
 			continue
 		}
-		for i := range s.InterfacesWith(g) {
-			for _, a := range i.AllAddrs() {
-				w.members[program.Member{Network: program.NetworkID(i.VPC), Addr: a}] = struct{}{}
-			}
-		}
+		c.touchCarriers(s, r, w)
 		if before > 0 {
-			c.touchStaleMembers(g, w)
+			c.touchStaleMembers(r, w)
 		}
 	}
 }
 
-// touchStaleMembers notes addresses that carry g here but no longer in the
+// touchCarriers notes the addresses in a network of those interfaces that carry a group, its own or its peers'.
+func (c *Compiler) touchCarriers(s *state.Snapshot, r reference, w *work) {
+	for i := range s.InterfacesWith(r.group) {
+		touchAddrs(i, r.network, w)
+	}
+}
+
+// touchStaleMembers notes addresses that carry a group here but no longer in the
 // world: their interface went together with the last reference.
-func (c *Compiler) touchStaleMembers(g vpc.GroupID, w *work) {
+func (c *Compiler) touchStaleMembers(r reference, w *work) {
 	for m, groups := range c.members {
-		if groups.Has(program.GroupID(g)) {
+		if m.Network == program.NetworkID(r.network) && groups.Has(program.GroupID(r.group)) {
 			w.members[m] = struct{}{}
 		}
 	}
@@ -218,7 +256,7 @@ func (c *Compiler) updateInterface(s *state.Snapshot, id vpc.InterfaceID, d *pro
 	}
 	if now != nil {
 		for dir, hash := range [2]program.PolicyHash{packet.Ingress: now.Ingress, packet.Egress: now.Egress} {
-			c.use(hash, policies[dir], d)
+			c.use(hash, policies[dir], now.Network, d)
 		}
 		for _, g := range now.Groups {
 			set := c.carrying[vpc.GroupID(g)]
@@ -239,7 +277,7 @@ func (c *Compiler) updateInterface(s *state.Snapshot, id vpc.InterfaceID, d *pro
 // forget lets go of what the interface's old program used.
 func (c *Compiler) forget(id vpc.InterfaceID, old, now *program.Interface, d *program.Delta) {
 	for _, hash := range [2]program.PolicyHash{old.Ingress, old.Egress} {
-		c.release(hash, d)
+		c.release(hash, old.Network, d)
 	}
 	for _, g := range old.Groups {
 		if now != nil && program.Groups(now.Groups).Has(g) {
@@ -256,47 +294,51 @@ func (c *Compiler) forget(id vpc.InterfaceID, old, now *program.Interface, d *pr
 }
 
 // use counts one more user of a policy; a first one puts it into the delta.
-func (c *Compiler) use(hash program.PolicyHash, p *program.Policy, d *program.Delta) {
+func (c *Compiler) use(hash program.PolicyHash, p *program.Policy, in program.NetworkID, d *program.Delta) {
 	if p == nil {
 		return
 	}
-	if have := c.policies[hash]; have != nil {
-		have.users++
-		return
+	have := c.policies[hash]
+	if have == nil {
+		have = &counted{policy: p, users: map[vpc.VPCID]int{}}
+		c.policies[hash] = have
+		d.Policies[hash] = p
 	}
-	c.policies[hash] = &counted{policy: p, users: 1}
-	d.Policies[hash] = p
-	for _, r := range p.Rules {
-		if r.Group != "" {
-			c.refer(vpc.GroupID(r.Group), 1)
-		}
+	if have.users[vpc.VPCID(in)]++; have.users[vpc.VPCID(in)] == 1 {
+		c.refer(p, vpc.VPCID(in), 1)
 	}
 }
 
 // release counts one user of a policy less; the last one removes it.
-func (c *Compiler) release(hash program.PolicyHash, d *program.Delta) {
+func (c *Compiler) release(hash program.PolicyHash, in program.NetworkID, d *program.Delta) {
 	have := c.policies[hash]
 	if have == nil {
 		return
 	}
-	if have.users--; have.users > 0 {
+	if have.users[vpc.VPCID(in)]--; have.users[vpc.VPCID(in)] > 0 {
 		return
 	}
-	delete(c.policies, hash)
-	d.Policies[hash] = nil
-	for _, r := range have.policy.Rules {
-		if r.Group != "" {
-			c.refer(vpc.GroupID(r.Group), -1)
-		}
+	delete(have.users, vpc.VPCID(in))
+	c.refer(have.policy, vpc.VPCID(in), -1)
+	if len(have.users) == 0 {
+		delete(c.policies, hash)
+		d.Policies[hash] = nil
 	}
 }
 
-func (c *Compiler) refer(g vpc.GroupID, by int) {
-	if _, seen := c.counts[g]; !seen {
-		c.counts[g] = c.referred[g]
-	}
-	if c.referred[g] += by; c.referred[g] == 0 {
-		delete(c.referred, g)
+// refer counts what a policy refers to in a network.
+func (c *Compiler) refer(p *program.Policy, in vpc.VPCID, by int) {
+	for _, rule := range p.Rules {
+		if rule.Group == "" {
+			continue
+		}
+		r := reference{in, vpc.GroupID(rule.Group)}
+		if _, seen := c.counts[r]; !seen {
+			c.counts[r] = c.referred[r]
+		}
+		if c.referred[r] += by; c.referred[r] == 0 {
+			delete(c.referred, r)
+		}
 	}
 }
 
@@ -317,14 +359,15 @@ func (c *Compiler) updateMember(s *state.Snapshot, m program.Member, d *program.
 	}
 }
 
+// groupsAt is the groups that an address has in a network, of those that are referred to there.
 func (c *Compiler) groupsAt(s *state.Snapshot, v vpc.VPCID, a netip.Addr) program.Groups {
-	i := s.InterfaceAt(v, a)
+	i := s.InterfaceAt(c.sees(v, a), a)
 	if i == nil {
 		return nil
 	}
 	var out []program.GroupID
 	for _, g := range i.Groups {
-		if c.referred[g] > 0 {
+		if c.referred[reference{v, g}] > 0 {
 			out = append(out, program.GroupID(g))
 		}
 	}
@@ -348,15 +391,15 @@ func (c *Compiler) updateInstance(s *state.Snapshot, id vpc.InstanceID, d *progr
 	d.Instances[program.InstanceID(id)] = now
 }
 
-// updateNetwork keeps a VPC's network while an instance here is in it.
-func (c *Compiler) updateNetwork(s *state.Snapshot, id vpc.VPCID, d *program.Delta) {
+// updateNetwork keeps a VPC's network while an instance here is in it, and says whether it changed.
+func (c *Compiler) updateNetwork(s *state.Snapshot, id vpc.VPCID, d *program.Delta) bool {
 	var now *program.Network
 	if c.carries(program.NetworkID(id)) {
 		now = compileNetwork(s, id)
 	}
 	old := c.networks[id]
 	if old == nil && now == nil || old != nil && now != nil && reflect.DeepEqual(old, now) {
-		return
+		return false
 	}
 	if now == nil {
 		delete(c.networks, id)
@@ -364,6 +407,7 @@ func (c *Compiler) updateNetwork(s *state.Snapshot, id vpc.VPCID, d *program.Del
 		c.networks[id] = now
 	}
 	d.Networks[program.NetworkID(id)] = now
+	return true
 }
 
 func (c *Compiler) carries(id program.NetworkID) bool {
