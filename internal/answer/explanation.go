@@ -25,14 +25,16 @@ type Flow struct {
 	IcmpType, IcmpCode  *uint8  `json:",omitempty"`
 }
 
-// Side is what one interface says of the flow.
+// Side is what one interface says of the flow. Of another account's it tells address, owner and verdict.
 type Side struct {
-	NetworkInterfaceID string   `json:"NetworkInterfaceId"`
+	NetworkInterfaceID string   `json:"NetworkInterfaceId,omitempty"` // absent: another account's
 	InstanceID         string   `json:"InstanceId,omitempty"`
+	OwnerID            string   `json:"OwnerId"`
+	PrivateIPAddress   string   `json:"PrivateIpAddress"` // the one that the flow has
 	Direction          string   // egress at the sender, ingress at the receiver
 	Verdict            string   // allow or deny
-	Reason             string   // rule, no-rule, unfiltered, spoofed, reply
-	Groups             []string // the interface's
+	Reason             string   `json:",omitempty"` // rule, no-rule, unfiltered, spoofed, reply
+	Groups             []string `json:",omitempty"` // the interface's
 	Rule               *Rule    `json:",omitempty"` // the rule that is credited
 	AlsoAdmitting      []Rule   `json:",omitempty"` // others that would do
 	Tracked            bool     // the flow outlives its rule, and its answers pass
@@ -60,18 +62,22 @@ func Explain(a explain.Answer) Explanation {
 	}
 	for _, s := range a.Sides {
 		side := Side{
-			NetworkInterfaceID: string(s.Interface.ID),
-			Direction:          s.Direction.String(),
-			Verdict:            s.Judgement.Verdict.String(),
-			Reason:             string(s.Judgement.Why),
-			Tracked:            s.Judgement.Tracked,
-			Missing:            s.Missing,
+			OwnerID:          string(s.Owner),
+			PrivateIPAddress: s.Local.String(),
+			Direction:        s.Direction.String(),
+			Verdict:          s.Judgement.Verdict.String(),
+			Reason:           string(s.Judgement.Why),
+			Tracked:          s.Judgement.Tracked,
+			Missing:          s.Missing,
 		}
-		if s.Interface.Attachment != nil {
-			side.InstanceID = string(s.Interface.Attachment.Instance)
-		}
-		for _, g := range s.Interface.Groups {
-			side.Groups = append(side.Groups, string(g))
+		if i := s.Interface; i != nil {
+			side.NetworkInterfaceID = string(i.ID)
+			if i.Attachment != nil {
+				side.InstanceID = string(i.Attachment.Instance)
+			}
+			for _, g := range i.Groups {
+				side.Groups = append(side.Groups, string(g))
+			}
 		}
 		for _, r := range s.Judgement.Admitting {
 			if r == s.Judgement.Rule {
@@ -113,7 +119,10 @@ func (e Explanation) Text() string {
 	}
 	for _, s := range e.Sides {
 		who := s.NetworkInterfaceID
-		if s.InstanceID != "" {
+		switch {
+		case who == "":
+			who = s.PrivateIPAddress + " of account " + s.OwnerID
+		case s.InstanceID != "":
 			who += " of " + s.InstanceID
 		}
 		fmt.Fprintf(&b, "  %s at %s: %s", s.Direction, who, s.Verdict)
@@ -126,7 +135,7 @@ func (e Explanation) Text() string {
 			fmt.Fprintf(&b, " by %s (%s), %s", s.Rule.name(), s.Rule.Text, tracked)
 		case s.Missing != "":
 			fmt.Fprintf(&b, ": %s", s.Missing)
-		default:
+		case s.Reason != "":
 			fmt.Fprintf(&b, " (%s)", s.Reason)
 		}
 		b.WriteByte('\n')

@@ -109,11 +109,12 @@ func admit(s *state.Snapshot, i *vpc.Interface, d packet.Direction, t packet.Tup
 
 // covers says whether an address is one that a rule's source stands for. A
 // reference to a group stands for the private addresses of the interfaces that
-// carry it, a prefix list for its entries as they are now.
+// carry it, here and in the VPCs that are peered with this one (G41); a prefix
+// list for its entries as they are now.
 func covers(s *state.Snapshot, in vpc.VPCID, src vpc.Source, remote netip.Addr) bool {
 	switch {
 	case src.Group != "":
-		member := s.InterfaceAt(in, remote)
+		member := meant(s, in, remote)
 		return member != nil && slices.Contains(member.Groups, src.Group)
 	case src.PrefixList != "":
 		list := s.PrefixList(src.PrefixList)

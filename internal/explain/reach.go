@@ -18,8 +18,8 @@ type Query struct {
 	Scope    vpc.Scope
 	From, To string
 	Service  packet.Service // one protocol; one port, or one ICMP type and code
-	// VPC says where an address is looked for that more than one VPC has; empty: any of the scope's. It may be
-	// vpc.ClassicName.
+	// VPC says from inside which VPC addresses are meant; empty: from inside the other end's, else from any of the
+	// scope's. It may be vpc.ClassicName.
 	VPC vpc.VPCID
 	// IPv6 prefers the ends' IPv6 addresses.
 	IPv6 bool
@@ -33,12 +33,16 @@ func (q Query) mayName(s vpc.Scope) bool {
 	return s == q.Scope || q.AnyAccount && s.Region == q.Scope.Region
 }
 
-// Side is one interface's part in the answer.
+// Side is one interface's part in the answer. Of an interface that the query may
+// not name, which its end reaches over a peering connection, it tells what packets
+// would tell too: whether it admits them, not by or for want of which rule.
 type Side struct {
-	Interface *vpc.Interface
+	Interface *vpc.Interface // nil: another account's
+	Owner     vpc.AccountID
 	Direction packet.Direction
+	Local     netip.Addr
 	Remote    netip.Addr
-	Judgement Judgement
+	Judgement Judgement // of another account's interface: the verdict alone
 	// Missing says, in a sentence, what would have to be there; empty if allowed.
 	Missing string
 }
@@ -61,6 +65,9 @@ type end struct {
 	iface *vpc.Interface // nil: outside
 	addr  netip.Addr
 }
+
+// foreign says whether the end is an interface that the query may not name.
+func (e end) foreign(q Query) bool { return !q.mayName(e.iface.Scope) }
 
 // internet4 and internet6 stand for "some address of the internet": addresses
 // reserved for documentation, which only rules for all addresses, or for
@@ -86,22 +93,32 @@ func Reach(s *state.Snapshot, q Query) (Answer, error) {
 	if err := pairAddrs(&from, &to, q); err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Tuple: tuple(q, from.addr, to.addr), NoWay: noWay(s, from, to)}
+	a := Answer{Tuple: tuple(q, from.addr, to.addr), NoWay: noWay(s, q, from, to)}
 	a.Reachable = a.NoWay == ""
 	if from.iface != nil {
-		a.add(s, from.iface, packet.Egress, to.addr)
+		a.add(s, q, from, packet.Egress, to.addr)
 	}
 	if to.iface != nil {
-		a.add(s, to.iface, packet.Ingress, from.addr)
+		a.add(s, q, to, packet.Ingress, from.addr)
 	}
 	return a, nil
 }
 
-func (a *Answer) add(s *state.Snapshot, i *vpc.Interface, d packet.Direction, remote netip.Addr) {
-	side := Side{Interface: i, Direction: d, Remote: remote, Judgement: Judge(s, i, d, Packet{Tuple: a.Tuple})}
-	if side.Judgement.Verdict != packet.Allow {
-		a.Reachable = false
-		side.Missing = missing(s, i, d, a.Tuple, remote)
+func (a *Answer) add(s *state.Snapshot, q Query, e end, d packet.Direction, remote netip.Addr) {
+	j := Judge(s, e.iface, d, Packet{Tuple: a.Tuple})
+	admits := j.Verdict == packet.Allow
+	a.Reachable = a.Reachable && admits
+	side := Side{Owner: e.iface.Scope.Account, Direction: d, Local: e.addr, Remote: remote}
+	if e.foreign(q) {
+		side.Judgement.Verdict = j.Verdict
+		if !admits {
+			side.Missing = fmt.Sprintf("no %s rule that account %s has on %s admits it", d, side.Owner, e.addr)
+		}
+	} else {
+		side.Interface, side.Judgement = e.iface, j
+		if !admits {
+			side.Missing = missing(s, e.iface, d, a.Tuple, remote)
+		}
 	}
 	a.Sides = append(a.Sides, side)
 }
@@ -154,16 +171,35 @@ func findInstance(s *state.Snapshot, q Query, id vpc.InstanceID) (end, error) {
 	return end{}, fmt.Errorf("%w: instance %s is %s and has no primary interface", errNoEnd, id, inst.State)
 }
 
-// findAddr is the interface that has the address in the query's VPC, or in one
-// that the other end names, or the address alone.
+// findAddr is the interface that has an address: as it is meant inside a network, if one is known; else where the
+// scope's networks have it. An address that nobody has is an end by itself.
 func findAddr(s *state.Snapshot, q Query, a netip.Addr) (end, error) {
-	in := q.VPC
-	switch in {
-	case "":
-		in = vpcOfOther(s, q, a)
-	case vpc.ClassicName:
-		in = vpc.ClassicNetwork(q.Scope.Region)
+	home := q.VPC
+	switch v := s.VPC(home); {
+	case home == "":
+		home = vpcOfOther(s, q, a)
+	case home == vpc.ClassicName:
+		home = vpc.ClassicNetwork(q.Scope.Region)
+	case v == nil || !q.mayName(v.Scope):
+		return end{}, fmt.Errorf("%w: VPC %s", errNoEnd, home)
 	}
+	// In EC2-Classic all accounts are in one network: that does not make them peers of each other's.
+	if i := meant(s, home, a); i != nil && (q.mayName(i.Scope) || !home.Classic()) {
+		return end{iface: i, addr: a}, nil
+	}
+	have := having(s, q, a)
+	switch {
+	case q.VPC != "" || len(have) == 0:
+	case len(have) == 1:
+		return end{iface: have[0], addr: a}, nil
+	case home == "":
+		return end{}, fmt.Errorf("%w: %s is an address in %s and in %s: name the VPC", errNoEnd, a, have[0].VPC, have[1].VPC)
+	}
+	return end{addr: a}, nil
+}
+
+// having is the interfaces that have an address in the scope's networks, one in each.
+func having(s *state.Snapshot, q Query, a netip.Addr) []*vpc.Interface {
 	var networks []vpc.VPCID
 	if account := s.Account(q.Scope.Account); account != nil && account.Classic {
 		networks = append(networks, vpc.ClassicNetwork(q.Scope.Region))
@@ -171,28 +207,26 @@ func findAddr(s *state.Snapshot, q Query, a netip.Addr) (end, error) {
 	for v := range s.VPCsIn(q.Scope) {
 		networks = append(networks, v.ID)
 	}
-	var found []*vpc.Interface
+	var out []*vpc.Interface
 	for _, id := range networks {
-		if i := s.InterfaceAt(id, a); i != nil && q.mayName(i.Scope) && (in == "" || in == id) {
-			found = append(found, i)
+		if i := s.InterfaceAt(id, a); i != nil && q.mayName(i.Scope) {
+			out = append(out, i)
 		}
 	}
-	if len(found) > 1 {
-		return end{}, fmt.Errorf("%w: %s is an address in %s and in %s: name the VPC", errNoEnd, a, found[0].VPC, found[1].VPC)
-	}
-	if len(found) == 1 {
-		return end{iface: found[0], addr: a}, nil
-	}
-	return end{addr: a}, nil
+	return out
 }
 
-// vpcOfOther is the VPC of the end that a is not, if that is an id.
+// vpcOfOther is the VPC of the end that a is not: named by an id, or by an address that one VPC alone has.
 func vpcOfOther(s *state.Snapshot, q Query, a netip.Addr) vpc.VPCID {
 	for _, name := range []string{q.From, q.To} {
-		if name == a.String() || !strings.HasPrefix(name, "i-") && !strings.HasPrefix(name, "eni-") {
+		if name == a.String() {
 			continue
 		}
-		if e, err := find(s, q, name); err == nil && e.iface != nil {
+		if addr, err := netip.ParseAddr(name); err == nil {
+			if have := having(s, q, addr.Unmap()); len(have) == 1 {
+				return have[0].VPC
+			}
+		} else if e, err := find(s, q, name); err == nil && e.iface != nil {
 			return e.iface.VPC
 		}
 	}
@@ -223,27 +257,41 @@ func pairAddrs(from, to *end, q Query) error {
 	return nil
 }
 
-// noWay says why there is no path at all: different networks, or an end that is
-// not running.
-func noWay(s *state.Snapshot, from, to end) string {
+// noWay says why there is no path at all: an end that does not run, or networks
+// or hosts between which there is none.
+func noWay(s *state.Snapshot, q Query, from, to end) string {
 	for _, e := range []end{from, to} {
 		if e.iface == nil {
 			continue
 		}
-		if e.iface.Attachment == nil {
-			return fmt.Sprintf("%s is attached to no instance", e.iface.ID)
-		}
-		if inst := s.Instance(e.iface.Attachment.Instance); inst == nil || !inst.State.Up() {
-			return fmt.Sprintf("%s, which has %s, is not running", e.iface.Attachment.Instance, e.iface.ID)
+		if why := idle(s, e); why != "" && e.foreign(q) {
+			return fmt.Sprintf("nothing of account %s that runs has %s", e.iface.Scope.Account, e.addr)
+		} else if why != "" {
+			return why
 		}
 	}
 	switch {
-	case from.iface != nil && to.iface != nil && from.iface.VPC != to.iface.VPC:
-		return fmt.Sprintf("%s and %s do not route to each other", from.iface.VPC, to.iface.VPC)
 	case from.iface == nil:
 		return fmt.Sprintf("%s has no way in from %s", to.iface.VPC, from.addr)
 	case to.iface == nil:
 		return fmt.Sprintf("%s has no way out to %s", from.iface.VPC, to.addr)
+	}
+	if why := noRoute(s, from.iface.VPC, to.iface.VPC); why != "" {
+		return why
+	}
+	if s.Instance(from.iface.Attachment.Instance).Host != s.Instance(to.iface.Attachment.Instance).Host {
+		return "no route: the instances are on different hosts, between which there is no network yet"
+	}
+	return ""
+}
+
+// idle says why an interface sends and receives nothing; empty: it does.
+func idle(s *state.Snapshot, e end) string {
+	if e.iface.Attachment == nil {
+		return fmt.Sprintf("%s is attached to no instance", e.iface.ID)
+	}
+	if inst := s.Instance(e.iface.Attachment.Instance); inst == nil || !inst.State.Up() {
+		return fmt.Sprintf("%s, which has %s, is not running", e.iface.Attachment.Instance, e.iface.ID)
 	}
 	return ""
 }
