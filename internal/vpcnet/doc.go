@@ -6,6 +6,9 @@
 // It is not the firewall: it makes the links on which the datapath's programs
 // sit, and it knows neither groups nor rules.
 //
+// A connection is a link between two routers, for what goes from the addresses of
+// the one VPC to those of the other, and nothing else.
+//
 // Invariants: two VPCs share no namespace, so equal ranges never meet. A link is
 // born down on both sides and only [Fabric.Up] raises it, so that whoever
 // enforces can be there first. Every object is recognised by its name, alias or

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -56,6 +57,9 @@ type Fabric struct {
 	// spaces serialises the making and removing of namespaces; links are the
 	// kernel's to serialise.
 	spaces sync.Mutex
+	// connections serialises the making and removing of connections: those of
+	// one router share its rules.
+	connections sync.Mutex
 }
 
 // New is the fabric of this host. It touches nothing yet.
@@ -75,9 +79,10 @@ func New(log *slog.Logger, o Options) *Fabric {
 
 // Inventory is what exists of a fabric on its host.
 type Inventory struct {
-	Networks  []program.NetworkID
-	Instances []program.InstanceID // instances that have a namespace
-	Links     []Found
+	Networks    []program.NetworkID
+	Instances   []program.InstanceID // instances that have a namespace
+	Links       []Found
+	Connections []FoundConnection
 }
 
 // Found is a link that exists.
@@ -112,14 +117,36 @@ func (f *Fabric) List() (Inventory, error) {
 			if err != nil {
 				return inv, err
 			}
-			inv.Links = append(inv.Links, links...)
+			inv.add(network, f.routerPath(network), links)
 		}
 	}
 	return inv, nil
 }
 
-// links lists the links of one network's router.
-func (f *Fabric) links(id program.NetworkID) ([]Found, error) {
+// add takes what the links of a network's router are.
+func (inv *Inventory) add(network program.NetworkID, path string, links []netlink.Link) {
+	for _, l := range links {
+		a := l.Attrs()
+		if eni, instance, ours := parseAlias(a.Alias); ours {
+			inv.Links = append(inv.Links, Found{
+				Interface:  eni,
+				Network:    network,
+				Instance:   instance,
+				Attachment: Attachment{NetNS: path, IfIndex: a.Index, IfName: a.Name},
+				Up:         a.RawFlags&unix.IFF_UP != 0,
+			})
+		}
+		if id, peer, ours := parsePeerAlias(a.Alias); ours {
+			c := FoundConnection{ID: id, Ends: [2]program.NetworkID{min(network, peer), max(network, peer)}}
+			if !slices.Contains(inv.Connections, c) { // each of its ends tells of it
+				inv.Connections = append(inv.Connections, c)
+			}
+		}
+	}
+}
+
+// links lists the links of one network's router, of whatever kind.
+func (f *Fabric) links(id program.NetworkID) ([]netlink.Link, error) {
 	path := f.routerPath(id)
 	if !isNamespace(path) {
 		return nil, nil // a leftover file of an earlier boot
@@ -133,22 +160,7 @@ func (f *Fabric) links(id program.NetworkID) ([]Found, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list links of %s: %w", id, err)
 	}
-	var out []Found
-	for _, l := range all {
-		a := l.Attrs()
-		eni, instance, ours := parseAlias(a.Alias)
-		if !ours {
-			continue
-		}
-		out = append(out, Found{
-			Interface:  eni,
-			Network:    id,
-			Instance:   instance,
-			Attachment: Attachment{NetNS: path, IfIndex: a.Index, IfName: a.Name},
-			Up:         a.RawFlags&unix.IFF_UP != 0,
-		})
-	}
-	return out, nil
+	return all, nil
 }
 
 // EnsureVPC makes the VPC's router as described: forwarding, and dropping
@@ -195,13 +207,20 @@ func (f *Fabric) EnsureVPC(n *program.Network) error {
 	return nil
 }
 
-// RemoveVPC removes the VPC's router with every link that it still has.
+// RemoveVPC removes the VPC's router with every link and connection that it still has.
 func (f *Fabric) RemoveVPC(id program.NetworkID) error {
 	links, err := f.links(id)
 	if err != nil {
 		return err
 	}
-	for _, l := range links {
+	var has Inventory
+	has.add(id, f.routerPath(id), links)
+	for _, c := range has.Connections {
+		if err := f.RemoveConnection(c.ID); err != nil {
+			return err
+		}
+	}
+	for _, l := range has.Links {
 		if err := f.RemoveLink(l.Instance, l.Interface); err != nil {
 			return err
 		}

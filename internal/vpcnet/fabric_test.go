@@ -48,7 +48,7 @@ func newLab(t *testing.T) *lab {
 			t.Errorf("remove all: %v", err)
 		}
 		inv, err := l.List()
-		if err != nil || len(inv.Networks)+len(inv.Instances)+len(inv.Links) != 0 {
+		if err != nil || len(inv.Networks)+len(inv.Instances)+len(inv.Links)+len(inv.Connections) != 0 {
 			t.Errorf("left behind: %+v, %v", inv, err)
 		}
 	})
@@ -360,6 +360,22 @@ func (l *lab) dump(id string) string {
 	return b.String()
 }
 
+// watch listens to what is written to a namespace; the result ends it and tells.
+func (l *lab) watch(id string) (stop func() string) {
+	l.t.Helper()
+	monitor := exec.Command("ip", "netns", "exec", l.prefix+id, "ip", "monitor", "link", "address", "route", "rule")
+	var events strings.Builder
+	monitor.Stdout = &events
+	if err := monitor.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	return func() string {
+		_ = monitor.Process.Signal(unix.SIGTERM)
+		_ = monitor.Wait()
+		return events.String()
+	}
+}
+
 func TestEnsureAgainChangesNothing(t *testing.T) {
 	l := newLab(t)
 	second := link("vpc-a", "i-a", 1, "eni-00000000000000002", "", "10.0.2.10", "fd00:1:0:2::10")
@@ -372,12 +388,7 @@ func TestEnsureAgainChangesNothing(t *testing.T) {
 	for _, id := range []string{"vpc-a", "i-a", "i-b"} {
 		before = append(before, l.dump(id))
 	}
-	monitor := exec.Command("ip", "netns", "exec", l.prefix+"vpc-a", "ip", "monitor", "link", "address", "route", "rule")
-	var events strings.Builder
-	monitor.Stdout = &events
-	if err := monitor.Start(); err != nil {
-		t.Fatal(err)
-	}
+	stop := l.watch("vpc-a")
 	l.restart()
 	build()
 	build()
@@ -387,10 +398,8 @@ func TestEnsureAgainChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("a second Ensure changed the host (-before +after):\n%s", diff)
 	}
-	_ = monitor.Process.Signal(unix.SIGTERM)
-	_ = monitor.Wait()
-	if events.Len() != 0 {
-		t.Errorf("a second Ensure wrote to the kernel:\n%s", events.String())
+	if events := stop(); events != "" {
+		t.Errorf("a second Ensure wrote to the kernel:\n%s", events)
 	}
 	inv, err := l.List()
 	if err != nil {

@@ -117,17 +117,28 @@ func (f *Fabric) up(l Link) error {
 	return p.awaitCarrier()
 }
 
-// awaitCarrier waits until both ends see each other: the kernel tells the end
-// that was raised first a little later, and until then it drops what it sends.
+// awaitCarrier waits until both ends of the link see each other.
 func (p *pair) awaitCarrier() error {
-	for deadline := time.Now().Add(carrierWaitMax); ; time.Sleep(carrierPoll) {
+	return awaitCarrier(func() (ends [2]netlink.Link, err error) {
 		if err := p.look(); err != nil {
-			return err
+			return ends, err
 		}
 		if !p.joined() {
-			return errors.New("the link has gone")
+			return ends, errors.New("the link has gone")
 		}
-		if p.outer.Attrs().OperState == netlink.OperUp && p.inner.Attrs().OperState == netlink.OperUp {
+		return [2]netlink.Link{p.outer, p.inner}, nil
+	})
+}
+
+// awaitCarrier looks at both ends of a link until they see each other: the kernel tells the end
+// that was raised first a little later, and until then it drops what it sends.
+func awaitCarrier(look func() ([2]netlink.Link, error)) error {
+	for deadline := time.Now().Add(carrierWaitMax); ; time.Sleep(carrierPoll) {
+		ends, err := look()
+		if err != nil {
+			return err
+		}
+		if ends[0].Attrs().OperState == netlink.OperUp && ends[1].Attrs().OperState == netlink.OperUp {
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -197,7 +208,7 @@ func (f *Fabric) removeLink(instance program.InstanceID, id program.InterfaceID)
 			return err
 		}
 		if index, err := deviceIndex(inner.Attrs().Name); err == nil {
-			if err := host.syncRules(index, nil); err != nil {
+			if err := host.syncRules(tableBase+index, nil); err != nil {
 				return err
 			}
 		}

@@ -38,11 +38,7 @@ type route struct {
 // syncAddrs gives each side of the link its addresses. It works on a link that
 // is down.
 func (p *pair) syncAddrs() error {
-	var inner []netip.Prefix
-	for _, a := range p.want.NIC.Addrs {
-		inner = append(inner, netip.PrefixFrom(a, a.BitLen()))
-	}
-	if err := p.host.syncAddrs(p.inner, inner); err != nil {
+	if err := p.host.syncAddrs(p.inner, hostPrefixes(p.want.NIC.Addrs)); err != nil {
 		return err
 	}
 	// The router's own addresses on a link never change: no list of them, which
@@ -109,7 +105,7 @@ func (p *pair) syncPaths() error {
 	if _, err := p.host.syncRoutes(have, out); err != nil {
 		return err
 	}
-	return p.host.syncRules(nic.DeviceIndex, nic.Addrs)
+	return p.host.syncRules(table, hostPrefixes(nic.Addrs))
 }
 
 // syncAddrs makes the link's addresses be want. On the instance's side the
@@ -253,37 +249,55 @@ func dump[T any](list func() ([]T, error)) ([]T, error) {
 	return list()
 }
 
-// syncRules makes the rules that send packets from addrs through the table of
-// device index be exactly those.
-func (s *space) syncRules(index int, addrs []netip.Addr) error {
-	wanted := setOf(addrs)
-	have, err := dump(func() ([]netlink.Rule, error) {
-		return s.RuleListFiltered(netlink.FAMILY_ALL, &netlink.Rule{Priority: tableBase + index}, netlink.RT_FILTER_PRIORITY)
-	})
+// syncRules makes the rules that send packets from blocks through a table, whose number is their priority, be exactly
+// those.
+func (s *space) syncRules(table int, from []netip.Prefix) error {
+	wanted := setOf(from)
+	have, err := s.rules(table)
 	if err != nil {
-		return fmt.Errorf("list rules: %w", err)
+		return err
 	}
 	for _, h := range have {
 		src := prefixOf(h.Src)
-		if src.IsValid() && src.IsSingleIP() && wanted[src.Addr()] && h.Table == tableBase+index {
-			delete(wanted, src.Addr())
+		if wanted[src] && h.Table == table {
+			delete(wanted, src)
 			continue
 		}
 		if err := s.RuleDel(&h); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("remove rule from %s: %w", src, err)
 		}
 	}
-	for a := range wanted {
+	for src := range wanted {
 		r := netlink.NewRule()
-		r.Family = family(a)
-		r.Priority = tableBase + index
-		r.Table = tableBase + index
-		r.Src = ipNet(netip.PrefixFrom(a, a.BitLen()))
+		r.Family = family(src.Addr())
+		r.Priority = table
+		r.Table = table
+		r.Src = ipNet(src)
 		if err := s.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add rule from %s: %w", a, err)
+			return fmt.Errorf("add rule from %s: %w", src, err)
 		}
 	}
 	return nil
+}
+
+// rules lists the rules of a priority.
+func (s *space) rules(priority int) ([]netlink.Rule, error) {
+	have, err := dump(func() ([]netlink.Rule, error) {
+		return s.RuleListFiltered(netlink.FAMILY_ALL, &netlink.Rule{Priority: priority}, netlink.RT_FILTER_PRIORITY)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list rules: %w", err)
+	}
+	return have, nil
+}
+
+// hostPrefixes are the prefixes of single addresses.
+func hostPrefixes(addrs []netip.Addr) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range addrs {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out
 }
 
 // key is what makes a route another one to the kernel, and not the same one
