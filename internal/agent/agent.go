@@ -62,16 +62,28 @@ type Datapath interface {
 
 // Inventory is what a lab finds on its host, of whichever process.
 type Inventory struct {
-	Networks  []program.NetworkID
-	Instances []program.InstanceID
+	Networks    []program.NetworkID
+	Instances   []program.InstanceID
+	Connections []Connected
+}
+
+// Connected is a connection between two networks that exists.
+type Connected struct {
+	ID   program.ConnectionID
+	Ends [2]program.NetworkID
 }
 
 // Lab carries instances. Its methods may be called at the same time, but not
-// for one instance or one network.
+// for one instance, one network or one connection.
 type Lab interface {
 	List() (Inventory, error)
 	EnsureNetwork(n *program.Network) error
 	RemoveNetwork(id program.NetworkID) error
+	// EnsureConnection joins two networks that are there, or brings the ways
+	// between them up to date.
+	EnsureConnection(c *program.Connection) error
+	// RemoveConnection parts them. Of the unknown: nil.
+	RemoveConnection(id program.ConnectionID) error
 	// Prepare makes the instance's interfaces and no others; new links are
 	// down. What ran of an earlier boot is stopped first.
 	Prepare(i *program.Instance) (map[program.InterfaceID]Attachment, error)

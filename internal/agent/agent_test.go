@@ -446,3 +446,49 @@ func TestAdoptedInterfaceWithoutLinkIsNotEnforced(t *testing.T) {
 		return ""
 	})
 }
+
+// Who can be reached is part of what is enforced: while a connection that should be gone is there, the interfaces of
+// its networks are not called enforced, and others are.
+func TestConnectionThatStaysIsSaid(t *testing.T) {
+	_, m, s, _, a, _ := furnished(t)
+	h := program.NewHost()
+	h.Revision = 1000
+	way := &program.Connection{ID: "pcx-1"}
+	for n, id := range []program.NetworkID{"vpc-x", "vpc-y", "vpc-z"} {
+		h.Networks[id] = &program.Network{ID: id}
+		eni, inst := "eni-"+program.InterfaceID(id), "i-"+program.InstanceID(id)
+		h.Interfaces[eni] = &program.Interface{ID: eni, Network: id}
+		h.Instances[inst] = &program.Instance{ID: inst, Network: id, Running: true, Boot: 1, NICs: []program.NIC{{Interface: eni}}}
+		if n < 2 {
+			way.Ends[n] = *h.Networks[id]
+		}
+	}
+	h.Connections[way.ID] = way
+	s.set(h)
+	settle(t, m, s, h)
+	m.mu.Lock()
+	m.joined = errors.New("device busy")
+	m.mu.Unlock()
+	parted := feedtest.Clone(h)
+	delete(parted.Connections, way.ID)
+	parted.Revision++
+	s.set(parted)
+	until(t, func() string {
+		st := a.Status()
+		for eni, want := range map[program.InterfaceID]feed.State{
+			"eni-vpc-x": feed.NotEnforced, "eni-vpc-y": feed.NotEnforced, "eni-vpc-z": feed.Enforced,
+		} {
+			if got := st.Interfaces[eni]; got.State != want || (want == feed.NotEnforced) != strings.Contains(got.Reason, "device busy") {
+				return string(eni) + " is " + got.State.String() + ": " + got.Reason
+			}
+		}
+		if !strings.Contains(st.Problem, "device busy") {
+			return "the host's problem is " + st.Problem
+		}
+		return ""
+	})
+	m.mu.Lock()
+	m.joined = nil
+	m.mu.Unlock()
+	settle(t, m, s, parted)
+}

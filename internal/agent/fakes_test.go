@@ -25,6 +25,7 @@ type machine struct {
 	attached map[program.InterfaceID]Attachment
 	links    map[program.InterfaceID]*link
 	networks map[program.NetworkID]*program.Network
+	ways     map[program.ConnectionID]*program.Connection
 	carried  map[program.InstanceID]*program.Instance
 	started  map[program.InstanceID]int64 // boot that runs
 	boots    map[program.InstanceID]int   // times something was started
@@ -35,6 +36,7 @@ type machine struct {
 
 	rand    *rand.Rand // when set, calls fail now and then
 	broken  error      // when set, Apply fails
+	joined  error      // when set, RemoveConnection fails
 	stuck   chan struct{}
 	stuckAt program.InstanceID
 }
@@ -50,6 +52,7 @@ func newMachine(t *testing.T) *machine {
 	return &machine{
 		t: t, programs: program.NewHost(), attached: map[program.InterfaceID]Attachment{},
 		links: map[program.InterfaceID]*link{}, networks: map[program.NetworkID]*program.Network{},
+		ways:    map[program.ConnectionID]*program.Connection{},
 		carried: map[program.InstanceID]*program.Instance{}, started: map[program.InstanceID]int64{},
 		boots: map[program.InstanceID]int{}, working: map[string]bool{},
 	}
@@ -175,9 +178,11 @@ func (l fakeLab) turn(what string) func() {
 func (l fakeLab) List() (Inventory, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Inventory{
-		Networks: slices.Collect(maps.Keys(l.networks)), Instances: slices.Collect(maps.Keys(l.carried)),
-	}, nil
+	i := Inventory{Networks: slices.Collect(maps.Keys(l.networks)), Instances: slices.Collect(maps.Keys(l.carried))}
+	for id, c := range l.ways {
+		i.Connections = append(i.Connections, Connected{ID: id, Ends: [2]program.NetworkID{c.Ends[0].ID, c.Ends[1].ID}})
+	}
+	return i, nil
 }
 
 func (l fakeLab) EnsureNetwork(n *program.Network) error {
@@ -203,7 +208,42 @@ func (l fakeLab) RemoveNetwork(id program.NetworkID) error {
 			l.t.Errorf("network %s removed under instance %s", id, i)
 		}
 	}
+	for way, c := range l.ways {
+		if c.Ends[0].ID == id || c.Ends[1].ID == id {
+			l.t.Errorf("network %s removed under connection %s", id, way)
+		}
+	}
 	delete(l.networks, id)
+	return nil
+}
+
+func (l fakeLab) EnsureConnection(c *program.Connection) error {
+	defer l.turn(string(c.ID))()
+	done, err := l.write()
+	if err != nil {
+		return err
+	}
+	defer done()
+	for _, end := range c.Ends {
+		if l.networks[end.ID] == nil {
+			l.t.Errorf("connection %s made to %s, which is not there", c.ID, end.ID)
+		}
+	}
+	l.ways[c.ID] = c
+	return nil
+}
+
+func (l fakeLab) RemoveConnection(id program.ConnectionID) error {
+	defer l.turn(string(id))()
+	done, err := l.write()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if l.joined != nil {
+		return l.joined
+	}
+	delete(l.ways, id)
 	return nil
 }
 
@@ -300,6 +340,9 @@ func (m *machine) converged(h *program.Host) string {
 	}
 	if !reflect.DeepEqual(m.networks, h.Networks) {
 		return fmt.Sprintf("networks %v, want %v", slices.Sorted(maps.Keys(m.networks)), slices.Sorted(maps.Keys(h.Networks)))
+	}
+	if !reflect.DeepEqual(m.ways, h.Connections) {
+		return fmt.Sprintf("connections %v, want %v", slices.Sorted(maps.Keys(m.ways)), slices.Sorted(maps.Keys(h.Connections)))
 	}
 	links := map[program.InterfaceID]bool{}
 	for id, i := range h.Instances {

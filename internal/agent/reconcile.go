@@ -31,8 +31,9 @@ type reconciler struct {
 	find    failure   // of the inventory and of taking off what is left over
 	listed  listing
 
-	instances map[program.InstanceID]*instance
-	networks  map[program.NetworkID]*network
+	instances   map[program.InstanceID]*instance
+	networks    map[program.NetworkID]*network
+	connections map[program.ConnectionID]*connection
 	// owner is the instance here that an interface is desired on; carrier the
 	// one whose link it is attached to by this process.
 	owner    map[program.InterfaceID]program.InstanceID
@@ -75,13 +76,14 @@ func (f *failure) due() bool { return f.err == nil || !time.Now().Before(f.next)
 func newReconciler(a *Agent) *reconciler {
 	return &reconciler{
 		agent: a, dp: a.opts.Datapath, lab: a.opts.Lab, log: a.opts.Log,
-		desired:   program.NewHost(),
-		instances: map[program.InstanceID]*instance{},
-		networks:  map[program.NetworkID]*network{},
-		owner:     map[program.InterfaceID]program.InstanceID{},
-		carrier:   map[program.InterfaceID]program.InstanceID{},
-		enforced:  map[program.InterfaceID]program.Revision{},
-		results:   make(chan func(), workersMax),
+		desired:     program.NewHost(),
+		instances:   map[program.InstanceID]*instance{},
+		networks:    map[program.NetworkID]*network{},
+		connections: map[program.ConnectionID]*connection{},
+		owner:       map[program.InterfaceID]program.InstanceID{},
+		carrier:     map[program.InterfaceID]program.InstanceID{},
+		enforced:    map[program.InterfaceID]program.Revision{},
+		results:     make(chan func(), workersMax),
 	}
 }
 
@@ -131,6 +133,9 @@ func (r *reconciler) take(ctx context.Context, d *program.Delta) {
 		for _, n := range r.networks {
 			r.want(n)
 		}
+		for _, c := range r.connections {
+			r.want(c)
+		}
 	}
 	// What failed as it was wanted before may do as it is wanted now.
 	for id := range d.Instances {
@@ -140,6 +145,10 @@ func (r *reconciler) take(ctx context.Context, d *program.Delta) {
 	for id := range d.Networks {
 		r.network(id).fail.next = time.Time{}
 		r.want(r.network(id))
+	}
+	for id := range d.Connections {
+		r.connection(id).fail.next = time.Time{}
+		r.want(r.connection(id))
 	}
 	if d.Full || len(d.Instances) > 0 {
 		clear(r.owner)
@@ -261,6 +270,14 @@ func (r *reconciler) found(i Inventory, err error) {
 		r.network(id).present = true
 		r.want(r.network(id))
 	}
+	for _, found := range i.Connections {
+		c := r.connection(found.ID)
+		c.present = true
+		if r.desired.Connections[found.ID] == nil {
+			c.ends = found.Ends
+		}
+		r.want(c)
+	}
 }
 
 // detachLeftover takes judgement off what an earlier process attached and nobody
@@ -322,8 +339,12 @@ func (r *reconciler) report() {
 		Instances:  make(map[program.InstanceID]feed.InstanceReport, len(r.instances)),
 	}
 	s.Problem = r.problem()
+	unsettled := r.unsettled()
 	for id, i := range r.desired.Interfaces {
 		st := r.interfaceStatus(i)
+		if other, ok := unsettled[i.Network]; ok && st.State == feed.Enforced {
+			st = other
+		}
 		if st.State == feed.Enforced {
 			r.enforced[id] = r.kernel
 		}
@@ -347,6 +368,9 @@ func (r *reconciler) problem() string {
 	failures := []failure{r.apply, r.find}
 	for _, id := range slices.Sorted(maps.Keys(r.networks)) {
 		failures = append(failures, r.networks[id].fail)
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.connections)) {
+		failures = append(failures, r.connections[id].fail)
 	}
 	for _, f := range failures {
 		if f.err != nil {

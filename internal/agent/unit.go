@@ -2,13 +2,14 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"sallyport.dev/sallyport/internal/feed"
 	"sallyport.dev/sallyport/internal/program"
 )
 
-// unit is something on the host that is made and removed by itself: an instance
-// or a network. A unit is worked on by one worker at a time.
+// unit is something on the host that is made and removed by itself: an instance,
+// a network or a connection. A unit is worked on by one worker at a time.
 type unit interface {
 	shared() *step
 	// ready says that nothing else must be done first.
@@ -43,10 +44,15 @@ func (r *reconciler) network(id program.NetworkID) *network {
 	return n
 }
 
-// ready: a network goes after the last instance that may be in it.
+// ready: a network goes after its connections and the last instance that may be in it.
 func (n *network) ready(r *reconciler) bool {
 	if r.desired.Networks[n.id] != nil {
 		return true
+	}
+	for _, c := range r.connections {
+		if c.present && slices.Contains(c.ends[:], n.id) {
+			return false
+		}
 	}
 	for _, i := range r.instances {
 		if want := r.desired.Instances[i.id]; i.present && (want == nil || !want.Running || want.Network == n.id) {
@@ -88,6 +94,12 @@ func (n *network) begin(r *reconciler, want *program.Network, do func() error) {
 	})
 }
 
+// networkMade says whether a network is there as it is desired.
+func (r *reconciler) networkMade(id program.NetworkID) bool {
+	n := r.networks[id]
+	return n != nil && !n.at && n.made != nil && same(n.made, r.desired.Networks[id])
+}
+
 // instance is a lab instance on this host.
 type instance struct {
 	step
@@ -111,8 +123,7 @@ func (i *instance) ready(r *reconciler) bool {
 	if want == nil || !want.Running {
 		return true
 	}
-	n := r.networks[want.Network]
-	return n != nil && !n.at && n.made != nil && same(n.made, r.desired.Networks[n.id])
+	return r.networkMade(want.Network)
 }
 
 func (i *instance) next(r *reconciler) {

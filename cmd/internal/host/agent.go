@@ -66,6 +66,9 @@ func (c carried) List() (agent.Inventory, error) {
 		return agent.Inventory{}, err
 	}
 	out := agent.Inventory{Networks: inv.Networks}
+	for _, c := range inv.Connections {
+		out.Connections = append(out.Connections, agent.Connected(c))
+	}
 	for _, s := range all {
 		out.Instances = append(out.Instances, s.ID)
 	}
@@ -75,6 +78,14 @@ func (c carried) List() (agent.Inventory, error) {
 func (c carried) EnsureNetwork(n *program.Network) error { return c.Fabric.EnsureVPC(n) }
 
 func (c carried) RemoveNetwork(id program.NetworkID) error { return c.Fabric.RemoveVPC(id) }
+
+func (c carried) EnsureConnection(way *program.Connection) error {
+	return c.Fabric.EnsureConnection(way)
+}
+
+func (c carried) RemoveConnection(id program.ConnectionID) error {
+	return c.Fabric.RemoveConnection(id)
+}
 
 func (c carried) Prepare(i *program.Instance) (map[program.InterfaceID]agent.Attachment, error) {
 	bound, err := c.Lab.Prepare(i)
