@@ -43,10 +43,14 @@ func openKernelVoice(t *testing.T) *kernelVoice {
 // with is the kernel's voice in another world; no flow of an earlier one lives on.
 func (k *kernelVoice) with(t *testing.T, h *program.Host) voice {
 	t.Helper()
-	for _, host := range []*program.Host{program.NewHost(), h} {
-		if err := k.d.Apply(host, nil); err != nil {
-			t.Fatal(err)
-		}
+	if err := k.d.Apply(program.NewHost(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.d.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.d.Apply(h, nil); err != nil {
+		t.Fatal(err)
 	}
 	return voice{"kernel", func(id program.InterfaceID, d packet.Direction, p explain.Packet) opinion {
 		v, reason, rule, err := k.d.Test(d, id, frame(p))

@@ -41,9 +41,9 @@ func (g *gen) list(l *vpc.PrefixList) {
 
 // block is an entry of a list: seldom all addresses, so that lists say something.
 func (g *gen) block(v6 bool) netip.Prefix {
-	all, addr, bits := vpc.AllIPv4, addr4(10+g.r.IntN(20)), []int{1, 24, 28, 30, 31, 32, 32}
+	all, addr, bits := vpc.AllIPv4, addr4(g.net(), 10+g.r.IntN(20)), []int{1, 24, 28, 30, 31, 32, 32}
 	if v6 {
-		all, addr, bits = vpc.AllIPv6, addr6(10+g.r.IntN(20)), []int{1, 64, 124, 126, 127, 128, 128}
+		all, addr, bits = vpc.AllIPv6, addr6(g.net(), 10+g.r.IntN(20)), []int{1, 64, 124, 126, 127, 128, 128}
 	}
 	if g.r.IntN(6) == 0 {
 		return all

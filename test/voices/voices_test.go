@@ -83,10 +83,25 @@ type tally struct {
 	classic int // packets in EC2-Classic that a rule admitted
 	leaving int // … of which no group has: they leave
 	lists   listsTally
+	across  int // packets to or from another VPC that a reference admitted
+	guests  int // packets that a rule admitted of a group that is of another VPC than the interface
+	ways    int // from one VPC to another
 }
 
-func (n *tally) add(i *vpc.Interface, o opinion) {
+func (n *tally) add(s *state.Snapshot, i *vpc.Interface, d packet.Direction, p explain.Packet, o opinion) {
 	n.reasons[o.Reason]++
+	remote := p.Dst
+	if d == packet.Ingress {
+		remote = p.Src
+	}
+	if rule := s.Rule(vpc.RuleID(o.Rule)); rule != nil {
+		if rule.Source.Group != "" && s.InterfaceAt(i.VPC, remote) == nil {
+			n.across++
+		}
+		if s.Group(rule.Group).VPC != i.VPC {
+			n.guests++
+		}
+	}
 	if i.VPC.Classic() && o.Rule != "" {
 		n.classic++
 		if o.Rule == program.RuleID(vpc.ClassicOutbound) {
@@ -95,7 +110,7 @@ func (n *tally) add(i *vpc.Interface, o opinion) {
 	}
 }
 
-// G10 G11 G18 G19 G74 G78: in random worlds all voices agree on every packet.
+// G10 G11 G18 G19 G41 G63 G74 G78: in random worlds all voices agree on every packet, within VPCs and between them.
 func TestVoicesAgree(t *testing.T) {
 	s := *seed
 	if s == 0 {
@@ -108,10 +123,15 @@ func TestVoicesAgree(t *testing.T) {
 	for judged := 0; judged < *packets; {
 		sc := newScene(t, newWorld(r), kernel)
 		judged += sc.judge(t, r, s, seen)
+		judgeWays(t, s, sc.world, sc.host, seen)
 		sc.editLists(t, r)
 		judged += sc.judge(t, r, s, seen)
 	}
 	t.Logf("opinions: %v", *seen)
+	if most := *packets; min(seen.across, seen.guests, seen.ways) < most/1000 {
+		t.Errorf("%d packets were admitted by a reference to another VPC, %d by a group of another VPC, %d ways were there: the worlds prove nothing about peering",
+			seen.across, seen.guests, seen.ways)
+	}
 	if most := *packets; seen.leaving < most/100 || seen.classic-seen.leaving < most/100 {
 		t.Errorf("%d packets left EC2-Classic, %d came in there: the worlds prove nothing about it", seen.leaving, seen.classic-seen.leaving)
 	}
@@ -164,12 +184,7 @@ func (sc *scene) editLists(t *testing.T, r *rand.Rand) {
 // judge lets all voices judge packets, and says how many.
 func (sc *scene) judge(t *testing.T, r *rand.Rand, seed uint64, seen *tally) int {
 	t.Helper()
-	var here []*vpc.Interface
-	for e := range sc.world.All(vpc.KindInterface) {
-		if i := e.(*vpc.Interface); sc.host.Interfaces[program.InterfaceID(i.ID)] != nil {
-			here = append(here, i)
-		}
-	}
+	here := carried(sc.world, sc.host)
 	if len(here) == 0 {
 		return 0
 	}
@@ -184,7 +199,7 @@ func (sc *scene) judge(t *testing.T, r *rand.Rand, seed uint64, seen *tally) int
 			sc.known[key] = true
 		}
 		want := explained(sc.world, i, d, p)
-		seen.add(i, want)
+		seen.add(sc.world, i, d, p, want)
 		seen.lists.add(sc.world, sc.before, i, d, p)
 		for _, v := range sc.voices {
 			got := v.judge(program.InterfaceID(i.ID), d, p)
@@ -195,6 +210,51 @@ func (sc *scene) judge(t *testing.T, r *rand.Rand, seed uint64, seen *tally) int
 		}
 	}
 	return packetsPerWorld / 2
+}
+
+// carried is the interfaces that the host judges.
+func carried(world *state.Snapshot, h *program.Host) []*vpc.Interface {
+	var here []*vpc.Interface
+	for e := range world.All(vpc.KindInterface) {
+		if i := e.(*vpc.Interface); h.Interfaces[program.InterfaceID(i.ID)] != nil {
+			here = append(here, i)
+		}
+	}
+	return here
+}
+
+// judgeWays holds that explain and the host's connections are of one opinion on who has a way to whom.
+func judgeWays(t *testing.T, seed uint64, world *state.Snapshot, h *program.Host, seen *tally) {
+	t.Helper()
+	joined := map[[2]program.NetworkID]bool{}
+	for _, c := range h.Connections {
+		a, b := c.Ends[0].ID, c.Ends[1].ID
+		joined[[2]program.NetworkID{a, b}], joined[[2]program.NetworkID{b, a}] = true, true
+	}
+	one := map[vpc.VPCID]*vpc.Interface{} // of each VPC: ways are those of the VPC
+	for _, i := range carried(world, h) {
+		one[i.VPC] = i
+	}
+	for _, from := range one {
+		for _, to := range one {
+			if from == to {
+				continue
+			}
+			a, err := explain.Reach(world, explain.Query{
+				Scope: scope, From: string(from.ID), To: string(to.ID), Service: packet.Service{Proto: 47}, AnyAccount: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			way := joined[[2]program.NetworkID{program.NetworkID(from.VPC), program.NetworkID(to.VPC)}]
+			if way != (a.NoWay == "") {
+				t.Fatalf("seed %d: from %s to %s the host has a way: %v; explain says %q", seed, from.VPC, to.VPC, way, a.NoWay)
+			}
+			if way {
+				seen.ways++
+			}
+		}
+	}
 }
 
 // flowKey names a flow at an interface, whoever of its ends speaks.

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"time"
 
 	"sallyport.dev/sallyport/internal/packet"
 	"sallyport.dev/sallyport/internal/state"
@@ -23,10 +24,21 @@ var (
 	classic = vpc.ClassicNetwork(scope.Region)
 )
 
-// gen makes a random world: two VPCs with the same ranges, groups that refer to
-// each other and to themselves, prefix lists, rules of every kind, and interfaces with one to
-// five groups and several addresses of both families; beside them instances and
-// groups of two accounts in EC2-Classic.
+// places are the VPCs of a world: two that have the same blocks, and one of
+// another account. net is the number in their blocks.
+var places = []struct {
+	id    vpc.VPCID
+	owner vpc.Scope
+	net   int
+}{
+	{stays, scope, 0}, {"vpc-b", scope, 0}, {"vpc-c", scope, 1}, {"vpc-d", others, 2},
+}
+
+// gen makes a random world: VPCs, some of which are peered; groups that refer to
+// each other, to themselves and to those of other VPCs, and are associated with
+// those; prefix lists; rules of every kind; interfaces with one to five groups and several
+// addresses of both families; beside them instances and groups of two accounts in
+// EC2-Classic.
 type gen struct {
 	r      *rand.Rand
 	tx     *state.Tx
@@ -36,11 +48,38 @@ type gen struct {
 func newWorld(r *rand.Rand) *state.Snapshot {
 	g := gen{r: r, tx: state.NewSnapshot().Begin(), groups: map[vpc.VPCID][]vpc.GroupID{}}
 	g.lists()
-	for _, id := range []vpc.VPCID{stays, "vpc-b"} {
-		g.vpc(id)
+	for _, p := range places {
+		g.vpc(p.id, p.owner, p.net)
+	}
+	g.peerings()
+	for _, p := range places {
+		for _, sg := range g.groups[p.id] {
+			for range g.r.IntN(12) {
+				g.rule(p.id, sg)
+			}
+		}
+		for n := range 3 + g.r.IntN(10) {
+			g.eni(p.id, p.owner, p.net, n)
+		}
 	}
 	g.classic()
 	return g.tx.Next(1)
+}
+
+// peerings joins VPCs two by two, or nearly: also those that have the same blocks, and so that two peers of one have.
+func (g *gen) peerings() {
+	states := []vpc.PeeringStatus{vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringPending, vpc.PeeringDeleted}
+	for n, a := range places {
+		for _, b := range places[:n] {
+			if g.r.IntN(4) == 0 {
+				continue
+			}
+			g.tx.Put(&vpc.Peering{
+				ID: vpc.PeeringID(fmt.Sprintf("pcx-%08x", g.r.Uint32())), Status: pick(g.r, states), Created: time.Unix(int64(g.r.IntN(3)), 0),
+				Requester: vpc.PeeringEnd{VPC: a.id, Scope: a.owner}, Accepter: vpc.PeeringEnd{VPC: b.id, Scope: b.owner},
+			})
+		}
+	}
 }
 
 // classic fills the flat network: its groups have inbound rules alone, of TCP,
@@ -62,7 +101,7 @@ func (g *gen) classic() {
 		g.tx.Put(&vpc.Instance{ID: inst, VPC: classic, Scope: owner, Host: g.place(), State: vpc.Running, Boot: 1})
 		g.tx.Put(&vpc.Interface{
 			ID: vpc.InterfaceID(fmt.Sprintf("eni-classic-%d", n)), VPC: classic, Scope: owner, SourceCheck: true,
-			Addrs: []netip.Addr{addr4(10 + n)}, Attachment: &vpc.Attachment{Instance: inst}, Groups: g.some(classic, owner),
+			Addrs: []netip.Addr{addr4(0, 10+n)}, Attachment: &vpc.Attachment{Instance: inst}, Groups: g.some(classic, owner),
 		})
 	}
 }
@@ -86,56 +125,49 @@ func (g *gen) some(id vpc.VPCID, owner vpc.Scope) []vpc.GroupID {
 	return groups[:1+g.r.IntN(min(5, len(groups)))]
 }
 
-func (g *gen) vpc(id vpc.VPCID) {
-	g.tx.Put(&vpc.VPC{
-		ID: id, Scope: scope,
-		Blocks:     []vpc.Block{{Prefix: netip.MustParsePrefix("10.0.0.0/16")}},
-		IPv6Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("fd00:5a11::/56")}},
-	})
-	subnet := vpc.SubnetID("subnet-" + id)
-	g.tx.Put(&vpc.Subnet{
-		ID: subnet, VPC: id, Scope: scope, Block: netip.MustParsePrefix("10.0.1.0/24"),
-		IPv6Blocks: []vpc.Block{{Prefix: netip.MustParsePrefix("fd00:5a11:0:1::/64")}},
-	})
+func (g *gen) vpc(id vpc.VPCID, owner vpc.Scope, net int) {
+	block4, _ := addr4(net, 0).Prefix(16)
+	block6, _ := addr6(net, 0).Prefix(56)
+	g.tx.Put(&vpc.VPC{ID: id, Scope: owner, Blocks: []vpc.Block{{Prefix: block4}}, IPv6Blocks: []vpc.Block{{Prefix: block6}}})
+	sub4, _ := addr4(net, 0).Prefix(24)
+	sub6, _ := addr6(net, 0).Prefix(64)
+	g.tx.Put(&vpc.Subnet{ID: vpc.SubnetID("subnet-" + id), VPC: id, Scope: owner, Block: sub4, IPv6Blocks: []vpc.Block{{Prefix: sub6}}})
 	for n := range 2 + g.r.IntN(6) {
 		sg := vpc.GroupID(fmt.Sprintf("sg-%s-%d", id, n))
 		g.groups[id] = append(g.groups[id], sg)
-		g.tx.Put(&vpc.SecurityGroup{ID: sg, VPC: id, Scope: scope, Name: string(sg)})
-	}
-	for _, sg := range g.groups[id] {
-		for range g.r.IntN(12) {
-			g.rule(id, sg)
-		}
-	}
-	for n := range 3 + g.r.IntN(10) {
-		g.eni(id, subnet, n)
+		g.tx.Put(&vpc.SecurityGroup{ID: sg, VPC: id, Scope: owner, Name: string(sg)})
 	}
 }
 
-func (g *gen) eni(id vpc.VPCID, subnet vpc.SubnetID, n int) {
+func (g *gen) eni(id vpc.VPCID, owner vpc.Scope, net, n int) {
 	inst := vpc.InstanceID(fmt.Sprintf("i-%s-%d", id, n))
-	g.tx.Put(&vpc.Instance{ID: inst, VPC: id, Scope: scope, Host: g.place(), State: vpc.Running, Boot: 1})
+	g.tx.Put(&vpc.Instance{ID: inst, VPC: id, Scope: owner, Host: g.place(), State: vpc.Running, Boot: 1})
 	i := &vpc.Interface{
-		ID: vpc.InterfaceID(fmt.Sprintf("eni-%s-%d", id, n)), VPC: id, Subnet: subnet, Scope: scope,
+		ID: vpc.InterfaceID(fmt.Sprintf("eni-%s-%d", id, n)), VPC: id, Subnet: vpc.SubnetID("subnet-" + id), Scope: owner,
 		SourceCheck: g.r.IntN(5) > 0,
-		Addrs:       []netip.Addr{addr4(10 + n)},
+		Addrs:       []netip.Addr{addr4(net, 10+n)},
 		Attachment:  &vpc.Attachment{ID: "eni-attach-1", Instance: inst},
 	}
 	if g.r.IntN(3) == 0 {
-		i.Addrs = append(i.Addrs, addr4(100+n))
+		i.Addrs = append(i.Addrs, addr4(net, 100+n))
 	}
 	if g.r.IntN(3) > 0 {
-		i.IPv6Addrs = []netip.Addr{addr6(10 + n)}
+		i.IPv6Addrs = []netip.Addr{addr6(net, 10+n)}
 	}
-	i.Groups = g.some(id, scope)
+	i.Groups = g.some(id, owner)
+	if other := pick(g.r, places); other.id != id && other.owner == owner && g.r.IntN(2) == 0 {
+		guest := pick(g.r, g.groups[other.id])
+		g.tx.Put(&vpc.Association{Group: guest, Scope: owner, VPC: id})
+		i.Groups[0] = guest
+	}
 	g.tx.Put(i)
 }
 
-func addr4(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 1, byte(n)}) }
+func addr4(net, n int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(net), 1, byte(n)}) }
 
-func addr6(n int) netip.Addr {
+func addr6(net, n int) netip.Addr {
 	a := netip.MustParseAddr("fd00:5a11:0:1::").As16()
-	a[15] = byte(n)
+	a[5], a[15] = byte(net), byte(n)
 	return netip.AddrFrom16(a)
 }
 
@@ -153,7 +185,11 @@ func (g *gen) rule(id vpc.VPCID, sg vpc.GroupID) {
 	}
 	switch n := g.r.IntN(9); {
 	case n < 3:
-		source := g.tx.Group(pick(g.r, g.groups[id]))
+		home := id
+		if id != classic && g.r.IntN(2) == 0 {
+			home = pick(g.r, places).id
+		}
+		source := g.tx.Group(pick(g.r, g.groups[home]))
 		r.Source = vpc.Source{Group: source.ID, GroupAccount: source.Scope.Account}
 	case n < 5 && id != classic:
 		r.Source.PrefixList = listID(g.r.IntN(listsMax))
@@ -215,12 +251,15 @@ func (g *gen) prefix() netip.Prefix {
 	case 2, 3:
 		return vpc.AllIPv6
 	case 4:
-		p, _ := addr6(10 + g.r.IntN(20)).Prefix(pick(g.r, []int{1, 48, 64, 124, 126, 127, 128}))
+		p, _ := addr6(g.net(), 10+g.r.IntN(20)).Prefix(pick(g.r, []int{1, 48, 64, 124, 126, 127, 128}))
 		return p
 	}
-	p, _ := addr4(10 + g.r.IntN(20)).Prefix(pick(g.r, []int{1, 8, 16, 24, 28, 30, 31, 32}))
+	p, _ := addr4(g.net(), 10+g.r.IntN(20)).Prefix(pick(g.r, []int{1, 8, 16, 24, 28, 30, 31, 32}))
 	return p
 }
+
+// net is the number of some VPC's block.
+func (g *gen) net() int { return pick(g.r, places).net }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
@@ -263,23 +302,23 @@ func (g *gen) packet(i *vpc.Interface, d packet.Direction) (packet.Tuple, bool) 
 }
 
 func (g *gen) remote(v6 bool) netip.Addr {
-	n := 10 + g.r.IntN(20)
+	net, n := g.net(), 10+g.r.IntN(20)
 	switch {
 	case g.r.IntN(40) == 0 && v6:
-		return pick(g.r, []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fe80::1"), addr6(1)})
+		return pick(g.r, []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fe80::1"), addr6(net, 1)})
 	case g.r.IntN(40) == 0 && !v6:
-		return pick(g.r, []netip.Addr{addr4(1), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("169.254.169.254"), addr4(2)})
+		return pick(g.r, []netip.Addr{addr4(net, 1), netip.AddrFrom4([4]byte{10, byte(net), 0, 1}), netip.AddrFrom4([4]byte{10, byte(net), 0, 2}), netip.MustParseAddr("169.254.169.254"), addr4(net, 2)})
 	case g.r.IntN(12) == 0 && v6:
 		return netip.MustParseAddr("2001:db8::7")
 	case g.r.IntN(12) == 0:
 		if v6 {
-			return addr6(200)
+			return addr6(net, 200)
 		}
 		return netip.MustParseAddr("198.51.100.7")
 	case v6:
-		return addr6(n)
+		return addr6(net, n)
 	case g.r.IntN(8) == 0:
-		return addr4(100 + n - 10)
+		return addr4(net, 100+n-10)
 	}
-	return addr4(n)
+	return addr4(net, n)
 }
