@@ -222,8 +222,10 @@ func replaceNetworkAclEntry(tx *state.Tx, c call.Call, in *ec2.ReplaceNetworkAcl
 	next.Entries = slices.Clone(a.Entries)
 	next.Entries[i] = e
 	tx.Put(&next)
-	if err := checkQuota(tx, c, &next, e); err != nil {
-		return ec2.Return{}, err
+	if e.Block != a.Entries[i].Block {
+		if err := checkQuota(tx, c, &next, e); err != nil {
+			return ec2.Return{}, err
+		}
 	}
 	return ec2.Return{}, checkACL(tx.Snapshot, &next)
 }
