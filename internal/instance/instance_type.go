@@ -78,25 +78,45 @@ func describeInstanceTypes(tx *state.Tx, c call.Call, in *ec2.DescribeInstanceTy
 	most := call.Amount(call.Quotas(tx, c.Scope.Account).AddrsPerInterface)
 	out := &ec2.DescribeInstanceTypesResult{NextToken: next}
 	for _, t := range page {
-		out.InstanceTypes = append(out.InstanceTypes, ec2.InstanceTypeInfo{
-			InstanceType:                  t,
-			CurrentGeneration:             new(true),
-			SupportedUsageClasses:         []ec2.UsageClassType{ec2.UsageClassTypeOnDemand},
-			SupportedRootDeviceTypes:      []ec2.RootDeviceType{ec2.RootDeviceTypeInstanceStore},
-			BareMetal:                     new(false),
-			InstanceStorageSupported:      new(false),
-			HibernationSupported:          new(false),
-			BurstablePerformanceSupported: new(false),
-			NetworkInfo: &ec2.NetworkInfo{
-				MaximumNetworkInterfaces:  call.Amount(interfacesPerInstanceMax),
-				MaximumNetworkCards:       call.Amount(1),
-				Ipv4AddressesPerInterface: most,
-				Ipv6AddressesPerInterface: most,
-				Ipv6Supported:             new(true),
-			},
-		})
+		out.InstanceTypes = append(out.InstanceTypes, typeInfo(t, most))
 	}
 	return out, nil
+}
+
+// What bounds the processes of a lab instance, whatever its type.
+const (
+	labMemoryMiB  = 512
+	labProcessors = 1
+)
+
+// typeInfo is what is true of a lab instance of any type. Terraform takes a type for one that does not exist if
+// nothing is told of disks, processors or placement groups, and ends if nothing is told of memory.
+func typeInfo(t ec2.InstanceType, addressesPerInterface *int32) ec2.InstanceTypeInfo {
+	return ec2.InstanceTypeInfo{
+		InstanceType:             t,
+		CurrentGeneration:        new(true),
+		SupportedUsageClasses:    []ec2.UsageClassType{ec2.UsageClassTypeOnDemand},
+		SupportedRootDeviceTypes: []ec2.RootDeviceType{ec2.RootDeviceTypeInstanceStore},
+		BareMetal:                new(false),
+		ProcessorInfo:            &ec2.ProcessorInfo{SupportedArchitectures: []ec2.ArchitectureType{ec2.ArchitectureTypeX8664}},
+		VCpuInfo:                 &ec2.VCpuInfo{DefaultVCpus: call.Amount(labProcessors)},
+		MemoryInfo:               &ec2.MemoryInfo{SizeInMiB: new(int64(labMemoryMiB))},
+		InstanceStorageSupported: new(false),
+		EbsInfo: &ec2.EbsInfo{
+			EbsOptimizedSupport: ec2.EbsOptimizedSupportUnsupported, EncryptionSupport: ec2.EbsEncryptionSupportUnsupported,
+			NvmeSupport: ec2.EbsNvmeSupportUnsupported,
+		},
+		NetworkInfo: &ec2.NetworkInfo{
+			MaximumNetworkInterfaces:  call.Amount(interfacesPerInstanceMax),
+			MaximumNetworkCards:       call.Amount(1),
+			Ipv4AddressesPerInterface: addressesPerInterface,
+			Ipv6AddressesPerInterface: addressesPerInterface,
+			Ipv6Supported:             new(true),
+		},
+		PlacementGroupInfo:            &ec2.PlacementGroupInfo{},
+		HibernationSupported:          new(false),
+		BurstablePerformanceSupported: new(false),
+	}
 }
 
 // offering is a type at a place.
