@@ -45,6 +45,7 @@ func (p Programs) Path(name string) string { return filepath.Join(string(p), nam
 // Mode is the command that serves an installation.
 type Mode string
 
+// The two commands that serve.
 const (
 	Up     Mode = "up"     // server and agent: instances run and groups are enforced, which needs root
 	Server Mode = "server" // the API alone: no instance finds a host
@@ -85,6 +86,14 @@ func (p Programs) Install(t *testing.T, mode Mode) *Installation {
 		}
 	})
 	return s
+}
+
+// For is the installation in the hands of a test within the one that made it.
+func (s *Installation) For(t *testing.T) *Installation {
+	t.Helper()
+	o := *s
+	o.t = t
+	return &o
 }
 
 // NeedsRoot skips where namespaces and BPF cannot be had.
