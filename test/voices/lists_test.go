@@ -53,7 +53,7 @@ func (g *gen) block(v6 bool) netip.Prefix {
 }
 
 // editLists gives some of the world's lists other entries and touches nothing else.
-func editLists(r *rand.Rand, world *state.Snapshot) (*state.Snapshot, []state.Change) {
+func editLists(r *rand.Rand, world *state.Snapshot) *state.Tx {
 	g := gen{r: r, tx: world.Begin()}
 	for n := range listsMax {
 		if r.IntN(2) == 0 {
@@ -61,7 +61,7 @@ func editLists(r *rand.Rand, world *state.Snapshot) (*state.Snapshot, []state.Ch
 			g.list(&l)
 		}
 	}
-	return g.tx.Next(world.Revision() + 1), g.tx.Changes()
+	return g.tx
 }
 
 // listsTally counts what rules did that name prefix lists.

@@ -21,7 +21,11 @@ var (
 )
 
 // packetsPerWorld is how many packets one world judges before the next is made.
-const packetsPerWorld = 1000
+const packetsPerWorld = 1500
+
+// stages is how often a world is judged: as it is made, with other prefix lists,
+// with other peerings.
+const stages = 3
 
 // apart is longer than any flow lives that saw one packet: each packet is the
 // first of its flow.
@@ -122,20 +126,21 @@ func TestVoicesAgree(t *testing.T) {
 	seen := &tally{reasons: map[program.Reason]int{}}
 	for judged := 0; judged < *packets; {
 		sc := newScene(t, newWorld(r), kernel)
-		judged += sc.judge(t, r, s, seen)
-		judgeWays(t, s, sc.world, sc.host, seen)
-		sc.editLists(t, r)
-		judged += sc.judge(t, r, s, seen)
+		for _, edit := range [stages]func(*testing.T, *rand.Rand){nothing, sc.editLists, sc.editPeerings} {
+			edit(t, r)
+			judged += sc.judge(t, r, s, seen)
+			sc.judgeWays(t, s, seen)
+		}
 	}
 	t.Logf("opinions: %v", *seen)
-	if most := *packets; min(seen.across, seen.guests, seen.ways) < most/1000 {
+	if most := *packets; min(seen.across, seen.guests, seen.ways) < most/2000 {
 		t.Errorf("%d packets were admitted by a reference to another VPC, %d by a group of another VPC, %d ways were there: the worlds prove nothing about peering",
 			seen.across, seen.guests, seen.ways)
 	}
 	if most := *packets; seen.leaving < most/100 || seen.classic-seen.leaving < most/100 {
 		t.Errorf("%d packets left EC2-Classic, %d came in there: the worlds prove nothing about it", seen.leaving, seen.classic-seen.leaving)
 	}
-	if l := seen.lists; min(l.hits, l.misses, l.emptied, l.edits) < *packets/200 {
+	if l := seen.lists; min(l.hits, l.misses, l.emptied) < *packets/200 || l.edits < *packets/500 {
 		t.Errorf("of packets that rules with prefix lists are about: %+v: the worlds prove nothing about them", l)
 	}
 	for _, reason := range []program.Reason{
@@ -169,13 +174,31 @@ func newScene(t *testing.T, world *state.Snapshot, kernel *kernelVoice) *scene {
 	return sc
 }
 
-// editLists changes what prefix lists hold; the other voices hear of it by the difference that is compiled.
+// nothing is no edit.
+func nothing(*testing.T, *rand.Rand) {}
+
+// editLists changes what prefix lists hold.
 func (sc *scene) editLists(t *testing.T, r *rand.Rand) {
 	t.Helper()
-	next, changes := editLists(r, sc.world)
+	before := sc.world
+	sc.edit(t, editLists(r, before))
+	sc.before = before
+}
+
+// editPeerings lets peering connections begin and end.
+func (sc *scene) editPeerings(t *testing.T, r *rand.Rand) {
+	t.Helper()
+	sc.edit(t, editPeerings(r, sc.world))
+	sc.before = nil
+}
+
+// edit moves the world on; the other voices hear of it by the difference that is compiled.
+func (sc *scene) edit(t *testing.T, tx *state.Tx) {
+	t.Helper()
 	h := compile.Host(sc.world, host)
-	h.Apply(sc.compiler.Update(next, changes))
-	sc.before, sc.world, sc.host = sc.world, next, h
+	sc.world = tx.Next(sc.world.Revision() + 1)
+	h.Apply(sc.compiler.Update(sc.world, tx.Changes()))
+	sc.host = h
 	for _, v := range sc.voices {
 		v.turn(t, h)
 	}
@@ -184,12 +207,12 @@ func (sc *scene) editLists(t *testing.T, r *rand.Rand) {
 // judge lets all voices judge packets, and says how many.
 func (sc *scene) judge(t *testing.T, r *rand.Rand, seed uint64, seen *tally) int {
 	t.Helper()
-	here := carried(sc.world, sc.host)
+	here := sc.carried()
 	if len(here) == 0 {
 		return 0
 	}
 	g := gen{r: r}
-	for range packetsPerWorld / 2 {
+	for range packetsPerWorld / stages {
 		i, d := pick(r, here), packet.Direction(r.IntN(2))
 		tuple, midway := g.packet(i, d)
 		p := explain.Packet{Tuple: tuple, Midway: midway}
@@ -209,14 +232,14 @@ func (sc *scene) judge(t *testing.T, r *rand.Rand, seed uint64, seen *tally) int
 			}
 		}
 	}
-	return packetsPerWorld / 2
+	return packetsPerWorld / stages
 }
 
 // carried is the interfaces that the host judges.
-func carried(world *state.Snapshot, h *program.Host) []*vpc.Interface {
+func (sc *scene) carried() []*vpc.Interface {
 	var here []*vpc.Interface
-	for e := range world.All(vpc.KindInterface) {
-		if i := e.(*vpc.Interface); h.Interfaces[program.InterfaceID(i.ID)] != nil {
+	for e := range sc.world.All(vpc.KindInterface) {
+		if i := e.(*vpc.Interface); sc.host.Interfaces[program.InterfaceID(i.ID)] != nil {
 			here = append(here, i)
 		}
 	}
@@ -224,15 +247,15 @@ func carried(world *state.Snapshot, h *program.Host) []*vpc.Interface {
 }
 
 // judgeWays holds that explain and the host's connections are of one opinion on who has a way to whom.
-func judgeWays(t *testing.T, seed uint64, world *state.Snapshot, h *program.Host, seen *tally) {
+func (sc *scene) judgeWays(t *testing.T, seed uint64, seen *tally) {
 	t.Helper()
 	joined := map[[2]program.NetworkID]bool{}
-	for _, c := range h.Connections {
+	for _, c := range sc.host.Connections {
 		a, b := c.Ends[0].ID, c.Ends[1].ID
 		joined[[2]program.NetworkID{a, b}], joined[[2]program.NetworkID{b, a}] = true, true
 	}
 	one := map[vpc.VPCID]*vpc.Interface{} // of each VPC: ways are those of the VPC
-	for _, i := range carried(world, h) {
+	for _, i := range sc.carried() {
 		one[i.VPC] = i
 	}
 	for _, from := range one {
@@ -240,7 +263,7 @@ func judgeWays(t *testing.T, seed uint64, world *state.Snapshot, h *program.Host
 			if from == to {
 				continue
 			}
-			a, err := explain.Reach(world, explain.Query{
+			a, err := explain.Reach(sc.world, explain.Query{
 				Scope: scope, From: string(from.ID), To: string(to.ID), Service: packet.Service{Proto: 47}, AnyAccount: true,
 			})
 			if err != nil {

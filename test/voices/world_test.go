@@ -68,18 +68,34 @@ func newWorld(r *rand.Rand) *state.Snapshot {
 
 // peerings joins VPCs two by two, or nearly: also those that have the same blocks, and so that two peers of one have.
 func (g *gen) peerings() {
-	states := []vpc.PeeringStatus{vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringPending, vpc.PeeringDeleted}
 	for n, a := range places {
 		for _, b := range places[:n] {
-			if g.r.IntN(4) == 0 {
-				continue
+			if g.r.IntN(4) > 0 {
+				g.peering(&vpc.Peering{
+					ID: vpc.PeeringID(fmt.Sprintf("pcx-%s-%s", a.id, b.id)), Created: time.Unix(int64(g.r.IntN(3)), 0),
+					Requester: vpc.PeeringEnd{VPC: a.id, Scope: a.owner}, Accepter: vpc.PeeringEnd{VPC: b.id, Scope: b.owner},
+				})
 			}
-			g.tx.Put(&vpc.Peering{
-				ID: vpc.PeeringID(fmt.Sprintf("pcx-%08x", g.r.Uint32())), Status: pick(g.r, states), Created: time.Unix(int64(g.r.IntN(3)), 0),
-				Requester: vpc.PeeringEnd{VPC: a.id, Scope: a.owner}, Accepter: vpc.PeeringEnd{VPC: b.id, Scope: b.owner},
-			})
 		}
 	}
+}
+
+// peering puts a connection in some state.
+func (g *gen) peering(p *vpc.Peering) {
+	p.Status = pick(g.r, []vpc.PeeringStatus{vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringActive, vpc.PeeringPending, vpc.PeeringDeleted})
+	g.tx.Put(p)
+}
+
+// editPeerings gives some of the world's connections another state and touches nothing else.
+func editPeerings(r *rand.Rand, world *state.Snapshot) *state.Tx {
+	g := gen{r: r, tx: world.Begin()}
+	for e := range world.All(vpc.KindPeering) {
+		if r.IntN(2) == 0 {
+			p := *e.(*vpc.Peering)
+			g.peering(&p)
+		}
+	}
+	return g.tx
 }
 
 // classic fills the flat network: its groups have inbound rules alone, of TCP,
