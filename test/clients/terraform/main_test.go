@@ -56,22 +56,23 @@ func needsTerraform(t *testing.T) {
 	}
 }
 
-// pluginFolders are where Terraform looks for plugins before it downloads them, and where people keep them besides.
+// pluginFolders are where Terraform looks for plugins before it downloads them, and where systems keep mirrors.
 func pluginFolders() []string {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		home = os.DevNull
 	}
-	return []string{
+	mirrors, _ := filepath.Glob("/opt/*") // the pattern is well-formed
+	return append([]string{
 		filepath.Join(home, ".terraform.d/plugins"), filepath.Join(home, ".local/share/terraform/plugins"),
-		"/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", os.Getenv("TF_PLUGIN_CACHE_DIR"), "/opt/tf-plugins",
-	}
+		"/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", os.Getenv("TF_PLUGIN_CACHE_DIR"),
+	}, mirrors...)
 }
 
 // findProvider finds the provider's program; "" is none.
 func findProvider() string {
 	for _, folder := range pluginFolders() {
-		found, err := filepath.Glob(filepath.Join(folder, providerAddress, providerVersion, runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-aws_v*"))
+		found, err := filepath.Glob(filepath.Join(folder, "*", providerName, providerVersion, runtime.GOOS+"_"+runtime.GOARCH, "terraform-provider-aws_v*"))
 		if err == nil && len(found) > 0 {
 			return found[0]
 		}

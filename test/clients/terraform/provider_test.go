@@ -32,7 +32,7 @@ import (
 // asked. All else passes as it is.
 
 const (
-	providerAddress  = "registry.terraform.io/hashicorp/aws"
+	providerName     = "hashicorp/aws"
 	providerVersion  = "5.100.0"
 	schemaMethod     = "/tfplugin5.Provider/GetSchema"
 	prepareMethod    = "/tfplugin5.Provider/PrepareProviderConfig"
@@ -83,7 +83,8 @@ func (p *providerPool) socket() string { return filepath.Join(p.dir, "socket") }
 
 // folder is the folder of plugins that the provider was found in.
 func (p *providerPool) folder() string {
-	return strings.TrimSuffix(p.binary[:strings.Index(p.binary, providerAddress)], "/")
+	host := strings.TrimSuffix(p.binary[:strings.Index(p.binary, providerName)], "/")
+	return filepath.Dir(host)
 }
 
 // end ends the pool and its processes.
@@ -99,7 +100,7 @@ func (p *providerPool) end() {
 
 // attachment is what tells Terraform where its provider is.
 func (p *providerPool) attachment() string {
-	text, err := json.Marshal(map[string]any{providerAddress: map[string]any{
+	text, err := json.Marshal(map[string]any{providerName: map[string]any{
 		"Protocol": "grpc", "ProtocolVersion": 5, "Pid": os.Getpid(), "Test": true,
 		"Addr": map[string]string{"Network": "unix", "String": p.socket()},
 	}})
@@ -199,7 +200,9 @@ func followProvider(out io.Reader, address chan<- string) {
 		}
 		var told map[string]struct{ Addr struct{ String string } }
 		if json.Unmarshal([]byte(strings.TrimSuffix(strings.TrimSpace(attach), "'")), &told) == nil {
-			address <- told[providerAddress].Addr.String
+			for _, at := range told { // one: itself
+				address <- at.Addr.String
+			}
 		}
 	}
 }
