@@ -1,10 +1,7 @@
 package script
 
 import (
-	"bufio"
 	"flag"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sallyport.dev/sallyport/test/installation"
+	"sallyport.dev/sallyport/test/transcript"
 )
 
 var update = flag.Bool("update", false, "rewrite the README's tour with what it prints")
@@ -25,32 +23,6 @@ const readme = "../../README.md"
 var programs installation.Programs
 
 func TestMain(m *testing.M) { os.Exit(installation.Main(m, &programs)) }
-
-// step is one command of a document and what it prints.
-type step struct {
-	command string
-	output  string
-}
-
-// steps reads a document's console blocks: a line that begins with "$ " is a
-// command, what follows is its output.
-func steps(text string) []step {
-	var out []step
-	for block := range strings.SplitSeq(text, "```console\n") {
-		body, _, ok := strings.Cut(block, "\n```")
-		if !ok || !strings.HasPrefix(block, "$ ") {
-			continue
-		}
-		for line := range strings.SplitSeq(body, "\n") {
-			if command, ok := strings.CutPrefix(line, "$ "); ok {
-				out = append(out, step{command: command})
-			} else {
-				out[len(out)-1].output += line + "\n"
-			}
-		}
-	}
-	return out
-}
 
 // volatile are the parts of an output that differ from run to run.
 var volatile = []struct {
@@ -66,31 +38,6 @@ func steady(output string) string {
 		output = v.form.ReplaceAllString(output, v.as)
 	}
 	return output
-}
-
-// shell is a bash that is spoken to line by line.
-type shell struct {
-	t   *testing.T
-	in  io.Writer
-	out *bufio.Reader
-}
-
-const mark = "--- end of the step ---"
-
-func (s *shell) run(command string) string {
-	s.t.Helper()
-	fmt.Fprintf(s.in, "%s\necho; echo '%s'\n", command, mark)
-	var b strings.Builder
-	for {
-		line, err := s.out.ReadString('\n')
-		if strings.TrimSpace(line) == mark {
-			return strings.TrimSuffix(b.String(), "\n") // the empty line before the mark
-		}
-		if err != nil {
-			s.t.Fatalf("the shell ended in %q: %s", command, b.String())
-		}
-		b.WriteString(line)
-	}
 }
 
 // The README's tour, pasted line by line, prints what the README says.
@@ -112,15 +59,15 @@ func TestReadmeTour(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := append(os.Environ(), "SALLYPORT_DATA="+s.Data, "AWS_PAGER=")
-	sh := newShell(t, dir, env)
+	sh := transcript.NewShell(t, dir, env)
 	rewritten := string(text)
-	for _, step := range steps(string(text)) {
-		got := sh.run(strings.ReplaceAll(step.command, "/var/lib/sallyport", s.Data))
-		if diff := cmp.Diff(steady(step.output), steady(got)); diff != "" {
+	for _, step := range transcript.Blocks(string(text)) {
+		got, _ := sh.Run(strings.ReplaceAll(step.Command, "/var/lib/sallyport", s.Data))
+		if diff := cmp.Diff(steady(step.Output), steady(got)); diff != "" {
 			if !*update {
-				t.Errorf("$ %s (-README +here):\n%s", step.command, diff)
+				t.Errorf("$ %s (-README +here):\n%s", step.Command, diff)
 			}
-			rewritten = strings.Replace(rewritten, "$ "+step.command+"\n"+step.output, "$ "+step.command+"\n"+got, 1)
+			rewritten = strings.Replace(rewritten, step.Typed()+step.Output, step.Typed()+got, 1)
 		}
 	}
 	if *update && rewritten != string(text) {
@@ -130,29 +77,6 @@ func TestReadmeTour(t *testing.T) {
 	}
 }
 
-func newShell(t *testing.T, dir string, env []string) *shell {
-	t.Helper()
-	cmd := exec.Command("bash", "--norc")
-	cmd.Dir, cmd.Env = dir, env
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = cmd.Stdout // as on a terminal
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return &shell{t, in, bufio.NewReader(out)}
-}
-
 // The tour's commands must be found: a README whose blocks changed their form
 // would pass untested.
 func TestReadmeHasATour(t *testing.T) {
@@ -160,10 +84,10 @@ func TestReadmeHasATour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := steps(string(text))
+	all := transcript.Blocks(string(text))
 	printing := 0
 	for _, s := range all {
-		if s.output != "" {
+		if s.Output != "" {
 			printing++
 		}
 	}
