@@ -55,6 +55,9 @@ func run(t *testing.T, s *installation.Installation, module string) {
 
 func needsBoto3(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes half a minute of processor: not with -short")
+	}
 	if err := exec.CommandContext(t.Context(), "python3", "-c", "import boto3").Run(); err != nil {
 		t.Skip("needs boto3, which python3 cannot import")
 	}
