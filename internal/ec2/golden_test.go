@@ -41,7 +41,7 @@ func goldens(tb testing.TB) []golden {
 		}
 		all = append(all, g)
 	}
-	if err := lines.Err(); err != nil || len(all) < 250 {
+	if err := lines.Err(); err != nil || len(all) < 284 {
 		tb.Fatalf("read %d recorded requests: %v", len(all), err)
 	}
 	return all
