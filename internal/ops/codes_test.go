@@ -86,7 +86,7 @@ func TestDocumentedCodesAreTold(t *testing.T) {
 	for name, code := range codeConstants(t) {
 		constants[code] = name
 	}
-	for _, code := range strings.Fields(documentedCodes) {
+	for code := range strings.FieldsSeq(documentedCodes) {
 		why, left := neverAnswered[code]
 		known := strings.Contains(told.String(), " "+code+": ") || strings.Contains(told.String(), `"`+code+`"`) ||
 			constants[code] != "" && strings.Contains(told.String(), constants[code])
