@@ -89,12 +89,12 @@ func detachInternetGateway(tx *state.Tx, c call.Call, in *ec2.DetachInternetGate
 	if err != nil {
 		return ec2.Return{}, err
 	}
-	v, err := call.FindVPC(tx, c, call.Text(in.VpcId))
-	if err != nil {
+	id := call.Text(in.VpcId)
+	if err := call.VPCForm.Fits(id); err != nil {
 		return ec2.Return{}, err
 	}
-	if g.VPC != v.ID {
-		return ec2.Return{}, apierr.New(apierr.CodeGatewayNotAttached, "resource %s is not attached to network %s", g.ID, v.ID)
+	if string(g.VPC) != id { // a VPC that is gone is one that it is not attached to: who takes both away at once is done
+		return ec2.Return{}, apierr.New(apierr.CodeGatewayNotAttached, "resource %s is not attached to network %s", g.ID, id)
 	}
 	next := *g
 	next.VPC = ""
