@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 // needsTerraform skips where Terraform or its provider is missing.
 func needsTerraform(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes minutes, of which the provider sleeps most: not with -short")
+	}
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("needs terraform, which is not installed")
 	}

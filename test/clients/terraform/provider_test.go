@@ -26,16 +26,16 @@ import (
 
 // Two questions that Terraform asks a provider in each of its commands cost some ten seconds of processor time: for
 // the schema of all that it has, and whether its own block in the configuration is in order, upon which it examines
-// itself. So Terraform talks to the provider through us. We keep provider processes alive, lend each connection one
-// of its own, as if Terraform had started it, and answer those two questions ourselves: the first from the first
-// answer, cut down to what the configurations name; the second as it was answered the first time, with what was
-// asked. All else passes as it is.
+// itself. So Terraform talks to the provider through us. We keep provider processes alive, one for each configuration
+// that is in use, and answer those two questions ourselves: the first from the first answer, cut down to what the
+// configurations name; the second as it was answered the first time, with what was asked. All else passes as it is.
 
 const (
 	providerName     = "hashicorp/aws"
 	providerVersion  = "5.100.0"
 	schemaMethod     = "/tfplugin5.Provider/GetSchema"
 	prepareMethod    = "/tfplugin5.Provider/PrepareProviderConfig"
+	configureMethod  = "/tfplugin5.Provider/Configure"
 	messageBytesMax  = 256 << 20 // what Terraform itself accepts
 	namedSchemaField = 2         // of the schema's answer: resources, by name
 	dataSchemaField  = 3         // and data sources
@@ -48,11 +48,11 @@ type providerPool struct {
 	dir    string
 	server *grpc.Server
 
-	mu       sync.Mutex
-	all      []*provider
-	free     []*provider
-	schema   raw  // nil until asked
-	prepared bool // the provider's block was found in order once
+	mu         sync.Mutex
+	examiner   *provider   // answers what is asked before a configuration is given
+	configured []*provider // all others
+	schema     raw         // nil until asked
+	prepared   bool        // the provider's block was found in order once
 }
 
 // provider is a process of the AWS provider.
@@ -60,6 +60,9 @@ type provider struct {
 	cmd  *exec.Cmd
 	conn *grpc.ClientConn
 	done chan struct{}
+
+	configuration raw // what it was given last
+	users         int // connections that gave it this; one that has none may be given another
 }
 
 // newPool serves the pool on a socket; no provider is started yet.
@@ -90,7 +93,10 @@ func (p *providerPool) folder() string {
 // end ends the pool and its processes.
 func (p *providerPool) end() {
 	p.server.Stop()
-	for _, o := range p.all {
+	for _, o := range append(p.configured, p.examiner) {
+		if o == nil {
+			continue // nothing was asked
+		}
 		_ = o.conn.Close()
 		_ = o.cmd.Process.Kill()
 		<-o.done
@@ -110,50 +116,40 @@ func (p *providerPool) attachment() string {
 	return "TF_REATTACH_PROVIDERS=" + string(text)
 }
 
-// lease is the provider that a connection of Terraform's has, from its first call to its end.
-type lease struct {
-	once sync.Once
-	held *provider
-	err  error
+// session is a connection of Terraform's: one for each time that it would start a provider.
+type session struct {
+	mu   sync.Mutex
+	uses *provider // nil until it is configured
 }
 
-type leaseKey struct{}
+type sessionKey struct{}
 
-// TagConn gives a connection its lease.
+// TagConn begins a session.
 func (p *providerPool) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
-	return context.WithValue(ctx, leaseKey{}, new(lease))
+	return context.WithValue(ctx, sessionKey{}, new(session))
 }
 
-// HandleConn takes the lease back.
+// HandleConn ends it.
 func (p *providerPool) HandleConn(ctx context.Context, s stats.ConnStats) {
-	l := ctx.Value(leaseKey{}).(*lease)
-	if _, ended := s.(*stats.ConnEnd); ended && l.held != nil {
+	if _, ended := s.(*stats.ConnEnd); !ended {
+		return
+	}
+	if o := ctx.Value(sessionKey{}).(*session).provider(); o != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.free = append(p.free, l.held)
+		o.users--
 	}
+}
+
+func (s *session) provider() *provider {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.uses
 }
 
 // TagRPC and HandleRPC are the rest of what gRPC asks of who counts connections.
 func (p *providerPool) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 func (p *providerPool) HandleRPC(context.Context, stats.RPCStats)                       {}
-
-// take takes a provider that is free, or starts one.
-func (p *providerPool) take() (*provider, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.free); n > 0 {
-		o := p.free[n-1]
-		p.free = p.free[:n-1]
-		return o, nil
-	}
-	o, err := p.start()
-	if err != nil {
-		return nil, fmt.Errorf("starting the provider: %w", err)
-	}
-	p.all = append(p.all, o)
-	return o, nil
-}
 
 // start starts a provider as its authors do to debug it. The kernel ends it should we end without: that follows
 // the thread that started it, which therefore waits for it.
@@ -222,21 +218,40 @@ func (rawCodec) Name() string                       { return "proto" }
 func (rawCodec) Marshal(v any) ([]byte, error)      { return *v.(*raw), nil }
 func (rawCodec) Unmarshal(data []byte, v any) error { *v.(*raw) = slices.Clone(data); return nil }
 
-// forward passes a call to the connection's provider and its answers back.
+// answering is the provider that answers a session.
+func (p *providerPool) answering(s *session) (*provider, error) {
+	if o := s.provider(); o != nil {
+		return o, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.examiner == nil {
+		o, err := p.start()
+		if err != nil {
+			return nil, fmt.Errorf("starting the provider: %w", err)
+		}
+		p.examiner = o
+	}
+	return p.examiner, nil
+}
+
+// forward passes a call to the session's provider and its answers back.
 func (p *providerPool) forward(_ any, in grpc.ServerStream) error {
-	l := in.Context().Value(leaseKey{}).(*lease)
-	l.once.Do(func() { l.held, l.err = p.take() })
-	if l.err != nil {
-		return l.err
+	s := in.Context().Value(sessionKey{}).(*session)
+	to, err := p.answering(s)
+	if err != nil {
+		return err
 	}
 	method, _ := grpc.MethodFromServerStream(in)
 	switch method {
 	case schemaMethod:
-		return p.tellSchema(in, l.held)
+		return p.tellSchema(in, to)
 	case prepareMethod:
-		return p.prepare(in, l.held)
+		return p.prepare(in, to)
+	case configureMethod:
+		return p.configure(in, s)
 	}
-	out, err := l.held.conn.NewStream(in.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	out, err := to.conn.NewStream(in.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 	if err != nil {
 		return err
 	}
@@ -303,6 +318,39 @@ func (p *providerPool) prepare(in grpc.ServerStream, from *provider) error {
 		p.prepared = true
 	}
 	return in.SendMsg(&block)
+}
+
+// configure gives the session the provider that has its configuration, or one that is free and takes it on.
+func (p *providerPool) configure(in grpc.ServerStream, s *session) error {
+	var configuration, answer raw
+	if err := in.RecvMsg(&configuration); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.configured, func(o *provider) bool { return bytes.Equal(o.configuration, configuration) })
+	if i < 0 {
+		if i = slices.IndexFunc(p.configured, func(o *provider) bool { return o.users == 0 }); i < 0 {
+			o, err := p.start()
+			if err != nil {
+				return fmt.Errorf("starting a provider: %w", err)
+			}
+			i, p.configured = len(p.configured), append(p.configured, o)
+		}
+		p.configured[i].configuration = nil
+		if err := p.configured[i].conn.Invoke(in.Context(), configureMethod, &configuration, &answer); err != nil {
+			return err
+		}
+	}
+	if len(answer) == 0 { // no complaint
+		o := p.configured[i]
+		o.configuration = configuration
+		o.users++
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.uses = o
+	}
+	return in.SendMsg(&answer)
 }
 
 // cut leaves of a schema the resources and data sources that are named.
