@@ -58,6 +58,8 @@ func (s *site) allow(group, protocol, ports string, sources ...string) {
 		switch {
 		case strings.HasPrefix(src, "sg-"):
 			source = "UserIdGroupPairs=[{GroupId=" + src + "}]"
+		case strings.HasPrefix(src, "pl-"):
+			source = "PrefixListIds=[{PrefixListId=" + src + "}]"
 		case strings.Contains(src, ":"):
 			source = "Ipv6Ranges=[{CidrIpv6=" + src + "}]"
 		}
