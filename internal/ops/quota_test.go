@@ -50,6 +50,7 @@ type fullWorld struct {
 }
 
 func (w *fullWorld) begin(t *testing.T) {
+	t.Helper()
 	w.Commit(func(tx *state.Tx, c call.Call) {
 		tx.Put(&vpc.Account{ID: c.Scope.Account})
 		if err := instance.RegisterHost(tx, c, vpc.Host{ID: "h1", Capacity: 10}); err != nil {

@@ -36,7 +36,9 @@ func TestPrefixListIsFollowed(t *testing.T) {
 	if code := s.Ask(&e, "explain", "--from", client.id, "--to", server.id, "--protocol", "tcp", "--port", "22"); code != 1 {
 		t.Errorf("explain exits %d", code)
 	}
-	if n := len(e.Sides); n == 0 || !strings.Contains(e.Sides[n-1].Missing, v4+` ("office", which has 192.0.2.0/24)`) {
+	// Both rules miss by their source alone: either may be told as the nearest, with what its list holds now.
+	if n := len(e.Sides); n == 0 || !strings.Contains(e.Sides[n-1].Missing, v4+` ("office", which has 192.0.2.0/24)`) &&
+		!strings.Contains(e.Sides[n-1].Missing, v6+` ("office", which has `+client.v6+"/128)") {
 		t.Errorf("explain says %+v", e)
 	}
 }
