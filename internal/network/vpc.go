@@ -222,9 +222,10 @@ var firstBlock = vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks[:1] },
 
 var vpcListing = call.Listing[*vpc.VPC]{
 	Attributes: call.Attributes[*vpc.VPC]{
-		"cidr":                                        firstBlock,
-		"cidr-block":                                  firstBlock,
-		"cidrBlock":                                   firstBlock,
+		"cidr":       firstBlock,
+		"cidr-block": firstBlock,
+		"cidrBlock":  firstBlock,
+
 		"cidr-block-association.cidr-block":           vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks }, blockPrefix),
 		"cidr-block-association.association-id":       vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks }, blockAssociation),
 		"cidr-block-association.state":                vpcBlocks(func(v *vpc.VPC) []vpc.Block { return v.Blocks }, blockState),
